@@ -100,7 +100,7 @@ fn with_hint(failure: Failure) -> Failure {
     let lost = failure.hint.is_empty() && failure.next.is_empty();
     match failure.code {
         Code::Failed | Code::Unreachable | Code::Refused | Code::Timeout if lost => {
-            failure.hint("run it again with -v to see every call; `cargo xtask doctor` checks the prerequisites")
+            failure.hint("run the task again with -v to see every call; `cargo xtask doctor` checks the prerequisites")
         }
         _ => failure,
     }

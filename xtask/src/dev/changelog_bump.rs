@@ -22,12 +22,12 @@ pub fn run(version: &str, cx: &Cx) -> anyhow::Result<Outcome> {
     let version = version.trim_start_matches('v');
     let wanted = parse(version).ok_or_else(|| {
         Failure::new(Code::Usage, format!("{version:?} is not a version"))
-            .cause("it takes three numbers, such as 0.2.0 (semver.org)")
+            .cause("a version has three numbers, e.g. 0.2.0 (semver.org)")
     })?;
     let present = env!("CARGO_PKG_VERSION");
     if parse(present).is_some_and(|present| wanted <= present) {
         return Err(
-            Failure::new(Code::Usage, format!("{version} is not higher than the present version {present}")).into()
+            Failure::new(Code::Usage, format!("{version} is not higher than the current version {present}")).into()
         );
     }
     program::find("git-cliff", &cx.paths)?;
@@ -61,15 +61,15 @@ fn edits(cx: &Cx, version: &str) -> Result<Vec<(&'static str, String)>, Failure>
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let missing = |file: &str, cause: String| {
-        Failure::new(Code::Invalid, format!("`{file}` holds no version where it is expected")).cause(cause)
+        Failure::new(Code::Invalid, format!("`{file}` does not contain a version where one is expected")).cause(cause)
     };
     let mut edits = Vec::new();
     for (file, before) in PLACES {
         let new = replace_version(&read(file)?, before, version);
-        edits.push((file, new.ok_or_else(|| missing(file, format!("it has no {before:?}")))?));
+        edits.push((file, new.ok_or_else(|| missing(file, format!("it does not contain {before:?}")))?));
     }
     let lock = bump_lock(&read(LOCK)?, version);
-    edits.push((LOCK, lock.ok_or_else(|| missing(LOCK, "no package in it is of this repository".to_owned()))?));
+    edits.push((LOCK, lock.ok_or_else(|| missing(LOCK, "it contains no package of this repository".to_owned()))?));
     Ok(edits)
 }
 

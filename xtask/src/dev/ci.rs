@@ -47,7 +47,7 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
     let (alone, beside): (Vec<&'static Row>, Vec<&'static Row>) =
         rows.into_iter().partition(|row| row.alone || row.group);
     let checks = beside.into_iter().map(|row| Check::new(&row.name, &row.about, || run_check(row, &input))).collect();
-    let mut results = cx.ui.run_checks("checking side by side", checks);
+    let mut results = cx.ui.run_checks("running the checks in parallel", checks);
     for row in alone {
         if proc::is_interrupted() {
             break;
@@ -95,7 +95,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
     let _lock = fix.then(|| cx.lock_checkout()).transpose()?;
     let fixable = rows.iter().copied().filter(|row| fix && row.repairs());
     let change = |row: &'static Row| {
-        let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
+        let effect = format!("files that do not pass `{}` are rewritten before the check", row.about);
         Change::new("fix", row.name.clone(), effect, "git checkout -- .", move |cx| {
             let files = repo::list_files(cx)?;
             match row.repair(&CheckInput { cx, files: &files }) {

@@ -67,7 +67,7 @@ fn record<'a>() -> Change<'a> {
         let ended = cx.proc.follow(job, |line| lines.push(line.to_owned()))?;
         if !ended.is_success() {
             let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-            let failure = Failure::new(Code::Failed, "`cargo xtask rehearse` failed, so it is not a recording");
+            let failure = Failure::new(Code::Failed, "`cargo xtask rehearse` failed, so its output was not recorded");
             return Err(failure.cause(tail).into());
         }
         let text = clean(&lines.join("\n"), &root.to_string_lossy());
@@ -95,7 +95,8 @@ struct RenderedPage {
 /// Step 2: renders the pages.
 fn render_pages(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
     let file = |name: &str| files::read_optional_text(&cx.paths.root().join(name));
-    let read = |name: &str| file(name).map_err(|failure| failure.to_string())?.ok_or(format!("`{name}` is not there"));
+    let read =
+        |name: &str| file(name).map_err(|failure| failure.to_string())?.ok_or(format!("`{name}` does not exist"));
     let with_file = |Page { path, source, text }: Page| {
         let new = text.map_err(|why| {
             let failure = Failure::new(Code::Invalid, format!("`{path}` cannot be rendered")).cause(why);
@@ -113,7 +114,7 @@ fn find_stale(pages: &[RenderedPage]) -> Vec<Finding> {
         let (line, is, should) = difference(old, &page.new)?;
         let place = Location { file: page.path.clone(), line: line as u32, column: 1 };
         let message =
-            format!("the page differs from its source {}: it has {is:?}, it should have {should:?}", page.source);
+            format!("the page differs from its source {}: it contains {is:?} instead of {should:?}", page.source);
         Some(Finding::error("stale-page", place, message, "cargo xtask docs"))
     };
     pages.iter().filter_map(finding).collect()

@@ -8,7 +8,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let effect = "installs pre-commit and commit-msg in .git/hooks";
     let outcome = program::run_change(cx, "prek", "installing the git hooks", "install --overwrite", effect)?;
     if let Err(failure) = program::find("infisical", &cx.paths) {
-        cx.ui.note("infisical", "infisical is not there: the hooks skip its scan", Status::Warning, failure.hint);
+        cx.ui.note("infisical", "infisical is not installed: the hooks skip its scan", Status::Warning, failure.hint);
     }
     Ok(outcome.next("cargo xtask pre-commit-run"))
 }

@@ -27,7 +27,7 @@ pub fn find(name: &str, paths: &Paths) -> Result<PathBuf, Failure> {
     let ours = paths.target().join("ci/bin").join(name);
     which::which(name).or_else(|_| which::which(ours)).map_err(|_| {
         Failure::new(Code::Prerequisite, format!("`{name}` is not installed"))
-            .cause("neither PATH nor target/ci/bin holds it")
+            .cause("it is neither on PATH nor in target/ci/bin")
             .hint(INSTALL.get(name).map_or("", String::as_str))
     })
 }

@@ -55,7 +55,7 @@ fn named_tasks(path: &str, text: &str) -> Vec<Finding> {
         None if path.starts_with(FLOW) => &["crate::task"],
         None => &[],
     };
-    scan(path, text, forbidden, "layer", |_| "move the step that both need to `xtask/src/flow`".to_owned())
+    scan(path, text, forbidden, "layer", |_| "move the shared step to `xtask/src/flow`".to_owned())
 }
 
 fn check_length(path: &str, text: &str) -> Option<Finding> {
@@ -71,7 +71,7 @@ fn check_length(path: &str, text: &str) -> Option<Finding> {
 
 fn find_effects(path: &str, text: &str, part: &str) -> Vec<Finding> {
     scan(path, text, EFFECTS, "impure", |name| {
-        format!("`{part}` is pure: hand it the bytes, and let a task call `{name}`")
+        format!("`{part}` is pure: pass it the bytes, and call `{name}` from a task")
     })
 }
 
@@ -88,7 +88,7 @@ fn scan(path: &str, text: &str, forbidden: &[&str], rule: &'static str, fix: imp
                 continue;
             }
             let place = Location { file: path.to_owned(), line: at as u32 + 1, column: column as u32 + 1 };
-            findings.push(Finding::error(rule, place, format!("`{name}` has no place here"), fix(name)));
+            findings.push(Finding::error(rule, place, format!("`{name}` does not belong here"), fix(name)));
         }
     }
     findings
@@ -102,13 +102,13 @@ fn tasks_and_files(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> 
         let path = format!("xtask/src/task/{file}.rs");
         let places = [path.clone(), format!("xtask/src/dev/{file}.rs")];
         let Some((path, text)) = places.iter().find_map(|place| sources.get_key_value(place)) else {
-            let fix = format!("write `{path}`: a task, its file and its mise alias carry one name");
-            let what = format!("the task `{task}` has no file of its name");
+            let fix = format!("write `{path}`: a task, its file and its mise alias have the same name");
+            let what = format!("the task `{task}` has no file with its name");
             findings.push(Finding::error("task-file", file_start("xtask/src/cli.rs"), what, fix));
             continue;
         };
         if !text.starts_with(&format!("//! `{task}")) {
-            let fix = format!("open it with //! `{task}`: what it does, and its numbered steps");
+            let fix = format!("start it with //! `{task}`: what it does, and its numbered steps");
             let what = format!("the file does not say that it is the task `{task}`");
             findings.push(Finding::error("task-file", file_start(path), what, fix));
         }

@@ -25,7 +25,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if contents.len() > LARGEST {
         let place = Location { file: path.to_owned(), line: 1, column: 1 };
-        let message = format!("the file has {} bytes, more than {LARGEST}", contents.len());
+        let message = format!("the file has {} bytes, more than the limit of {LARGEST}", contents.len());
         let fix = "keep it elsewhere and fetch it, or make it smaller";
         findings.push(Finding::error("large-file", place, message, fix));
     }
@@ -38,7 +38,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
         if let Some((rule, start, what)) = find_secret(line, lines.get(at + 1..).unwrap_or_default()) {
             let column = line[..start].chars().count() as u32 + 1;
             let place = Location { file: path.to_owned(), line: at as u32 + 1, column };
-            let fix = "remove it and revoke it: everyone who saw the file has it; mark an invented one with `gitleaks:allow` on its line";
+            let fix = "remove the secret and revoke it: anyone who saw the file has it; if it is an invented value, add `gitleaks:allow` to its line";
             findings.push(Finding::error(rule, place, format!("this looks like {what}"), fix));
         }
     }
@@ -48,7 +48,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
 /// Returns why a file with this name is refused whatever it contains, and where its contents belong.
 fn refused_name(path: &str) -> Option<(&'static str, &'static str)> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let ignored = "it is in .gitignore, so `git add -f` brought it here";
+    let ignored = "it is in .gitignore, so it was added with `git add -f`";
     match name {
         ".env" => Some(("a file with the secrets of a deployment", ignored)),
         "site.yaml" if path.ends_with("docker/site.yaml") => Some(("the settings of one site", ignored)),

@@ -32,7 +32,7 @@ pub(super) fn run_check(input: &CheckInput<'_>, check: &'static Check, line: &st
         Some(script) => {
             let reason = last_line(&ended.stderr).or(last_line(&ended.stdout)).unwrap_or_default();
             let why = reason.trim_start_matches("error: ").to_owned();
-            Verdict::Unavailable { why, hint: format!("bash {script} shows the rest") }
+            Verdict::Unavailable { why, hint: format!("run `bash {script}` to see the rest") }
         }
         None => {
             let output = format!("{}{}", ended.stdout, ended.stderr);
@@ -67,7 +67,7 @@ pub(super) fn run_command(input: &CheckInput<'_>, check: &Check, line: &str) -> 
         "xtask" => std::env::current_exe()
             .map_err(|error| Failure::new(Code::Failed, "this program has no path").cause(error.to_string()))?,
         "bash" if !paths.root().join(words).is_file() => {
-            let failure = Failure::new(Code::Prerequisite, format!("there is no {words}"));
+            let failure = Failure::new(Code::Prerequisite, format!("{words} does not exist"));
             return Err(failure.hint("it comes with that part of the project"));
         }
         name => program::find(name, paths)?,
@@ -121,7 +121,7 @@ pub fn parse_findings(check: &'static str, output: &str, root: &Path) -> Vec<Fin
             text.map(|text| text.trim_start_matches(&root).trim_start_matches("./")).find(|text| !text.is_empty())
         };
         let number = |groups: &[usize]| text(groups).and_then(|text| text.parse().ok()).unwrap_or(1);
-        let message = text(&[4]).or(text(&[6])).or(below.then_some(heading)).unwrap_or("it is formatted otherwise");
+        let message = text(&[4]).or(text(&[6])).or(below.then_some(heading)).unwrap_or("the formatting differs");
         let file = text(&[1, 5, 7]).unwrap_or_default().to_owned();
         let place = Location { file, line: number(&[2, 8]), column: number(&[3]) };
         findings.push(Finding::error(check, place, message, ""));

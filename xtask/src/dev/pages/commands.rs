@@ -52,7 +52,7 @@ impl Entry {
     /// Returns an error if there is no such task, or if the template needs a field that the entry lacks.
     pub fn page(&self) -> Result<String, String> {
         let cli = command();
-        let task = cli.find_subcommand(&self.task).ok_or_else(|| format!("there is no task `{}`", self.task))?;
+        let task = cli.find_subcommand(&self.task).ok_or_else(|| format!("task `{}` does not exist", self.task))?;
         let flags = if self.changes || self.dry_run { "--json --dry-run" } else { "--json" };
         let about = task.get_about().map(ToString::to_string).unwrap_or_default();
         let mut values = json!(self);
