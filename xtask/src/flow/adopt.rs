@@ -146,7 +146,7 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
         Some(found) => found,
         None => {
             let words = ["exec", &omni.name, "/omni", "--version"];
-            let text = Docker::find(cx)?.run("asking Omni for its version", &words, QUICK).map_err(|failure| {
+            let text = Docker::find(cx)?.run("reading the version of Omni", &words, QUICK).map_err(|failure| {
                 failure.hint(format!("start it: its image, {}, does not specify a version", omni.image))
             })?;
             text.stdout.split_whitespace().rfind(|word| version::parse(word).is_ok()).unwrap_or_default().to_owned()

@@ -81,7 +81,7 @@ fn query_all(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTreeM
     if !wanted.sets.is_empty() || wanted.machines.iter().any(|machine| machine.pool.is_some()) {
         paths.push(POOLS);
     }
-    let purpose = "asking Proxmox what the login may do";
+    let purpose = "reading the privileges of the login";
     let short: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
     let (mut answers, resources) =
         run_both(|| proxmox.get_all(cx, purpose, &short), || proxmox.get(cx, purpose, RESOURCES));
@@ -147,7 +147,7 @@ pub fn missing_failure(login: &Login, rows: &[Row], facts: &LoginFacts, absent: 
         Some(hint) => {
             let cause = format!(
                 "{}\nit has no privilege on any path: most likely the token is separated from its user (`--privsep 1`, the \
-                 default) and has no entry of its own in the access control list; a token cannot see that itself",
+                 default) and has no entry of its own in the access control list; a token cannot see this itself",
                 failure.cause
             );
             failure.cause(cause).hint(hint)
@@ -208,9 +208,9 @@ impl LoginFacts {
 pub fn read_token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
     let Some(name) = proxmox.login.token_name() else { return Ok(Value::Null) };
     let user = format!("/access/users/{}", percent_encode(&proxmox.login.user()));
-    proxmox.get(cx, "asking Proxmox for the user", &user).or_else(|failure| match failure.code {
+    proxmox.get(cx, "reading the user from Proxmox", &user).or_else(|failure| match failure.code {
         Code::Interrupted => Err(failure),
-        _ => proxmox.get(cx, "asking Proxmox for the token", &format!("{user}/token/{}", percent_encode(name))),
+        _ => proxmox.get(cx, "reading the token from Proxmox", &format!("{user}/token/{}", percent_encode(name))),
     })
 }
 
@@ -220,12 +220,12 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
     let get = |purpose: &'static str, path: &str| proxmox.get(cx, purpose, path);
     let checks: Vec<Check<'_, Value>> = vec![
         Check::new("tree", "Read the privileges of the login", || {
-            let tree = get("asking Proxmox for the login's permissions", PERMISSIONS)?;
+            let tree = get("reading the login's permissions from Proxmox", PERMISSIONS)?;
             let paths = tree.as_object().map_or(0, serde_json::Map::len);
             let detail = format!("on {}", count(paths, "path"));
             Ok(if paths == 0 { StepResult::warning(tree, detail) } else { StepResult::ok(tree, detail) })
         }),
-        Check::new("roles", "Read the roles", || optional_step(get("asking Proxmox for its roles", ROLES))),
+        Check::new("roles", "Read the roles", || optional_step(get("reading the roles from Proxmox", ROLES))),
         Check::new("token", "Read the token's expiry and privilege separation", || match read_token(cx, proxmox) {
             _ if name.is_none() => Ok(StepResult::skipped(Value::Null, "the login is not a token")),
             Err(failure) if failure.code == Code::Refused => Ok(StepResult::skipped(
@@ -235,15 +235,15 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
             other => optional_step(other),
         }),
         Check::new("acl", "Read the visible access control list", || {
-            optional_step(get("asking Proxmox for its access control list", ACL))
+            optional_step(get("reading the access control list from Proxmox", ACL))
         }),
         Check::new("nextid", "Read the next free VM ID", || {
-            optional_step(get("asking Proxmox for the next VM id", NEXT_ID))
+            optional_step(get("reading the next VM ID from Proxmox", NEXT_ID))
         }),
-        Check::new("vnets", "Read the SDN vnets", || optional_step(get("asking Proxmox for its vnets", VNETS))),
+        Check::new("vnets", "Read the SDN vnets", || optional_step(get("reading the vnets from Proxmox", VNETS))),
     ];
     let answers: Vec<Value> =
-        cx.ui.run_checks("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
+        cx.ui.run_checks("querying Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
     Ok(LoginFacts::of(std::array::from_fn(|at| answers.get(at).unwrap_or(&Value::Null)), name.unwrap_or_default())?)
 }
 
@@ -315,7 +315,7 @@ pub fn permissions_on(
             None => doubtful.push(path),
         }
     }
-    let purpose = format!("asking Proxmox for the permissions on {}", count(doubtful.len(), "path"));
+    let purpose = format!("reading the permissions on {}", count(doubtful.len(), "path"));
     let ask = |paths: &[String]| -> Result<Vec<BTreeSet<String>>, Failure> {
         let queries: Vec<String> =
             paths.iter().map(|path| format!("{PERMISSIONS}?path={}", percent_encode(path))).collect();

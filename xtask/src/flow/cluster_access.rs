@@ -181,7 +181,7 @@ pub fn persistent_volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Resu
         omnictl.write_access("kubeconfig", cluster, &flags.map(str::to_owned), &file)?;
         files::read_optional_text(&file)?.iter().for_each(|text| secret::hide_in(text));
         let words = ["get", "persistentvolumes", "--output", "json", "--request-timeout", "10s"];
-        kubectl(cx, "asking Kubernetes for its persistent volumes", &file, &words)
+        kubectl(cx, "reading the persistent volumes from Kubernetes", &file, &words)
     };
     match asked() {
         Err(failure) if failure.code == Code::Interrupted => Err(failure),

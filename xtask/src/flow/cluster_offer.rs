@@ -38,7 +38,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             Ok(StepResult::ok(found, detail))
         }),
     ];
-    let mut results = cx.ui.run_checks("asking Omni", checks).into_iter();
+    let mut results = cx.ui.run_checks("querying Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, talos, live) = (next()?, next()?, next()?);
     let (infos, versions) = (lookup::parse_classes(&classes), lookup::parse_talos_versions(&talos));

@@ -245,7 +245,7 @@ fn compare_machines(cx: &Cx, omni: &Omni, hardware: bool) -> Comparison {
         drift::is_relevant(vm, &names)
     })?;
     if listed.list_is_empty && !mine.is_empty() {
-        return Err(Failure::new(Code::Refused, "this login sees no VM in Proxmox: it may lack VM.Audit"));
+        return Err(Failure::new(Code::Refused, "this login cannot see any VM in Proxmox: it may lack VM.Audit"));
     }
     let mut unread = Vec::new();
     let configs = match listed.entries.len() {
@@ -278,7 +278,7 @@ fn read_configurations(
     let path = |vm: &Value| format!("/nodes/{}/qemu/{}/config", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
     let paths: Vec<String> = vms.iter().map(path).collect();
     let mut found = BTreeMap::new();
-    for (vm, answer) in vms.iter().zip(proxmox.get_all(cx, "asking for the configuration of VMs", &paths)) {
+    for (vm, answer) in vms.iter().zip(proxmox.get_all(cx, "reading the configuration of VMs", &paths)) {
         let id = vm["vmid"].as_u64().unwrap_or_default();
         match answer {
             Ok(config) => _ = found.insert(id, config),

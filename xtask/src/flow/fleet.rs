@@ -74,7 +74,7 @@ struct PlannedDemand {
 pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut missing: Vec<(String, String)> = Vec::new();
     let wanted = recommended_versions();
-    let ((proxmox, containers), (omni, credentials)) = cx.ui.with_spinner("asking Omni, Proxmox and Docker", || {
+    let ((proxmox, containers), (omni, credentials)) = cx.ui.with_spinner("querying Omni, Proxmox and Docker", || {
         // A bundle does not contain its installation's credentials, and this host's are unrelated to it.
         let credentials = || if args.bundle.is_some() { Vec::new() } else { keys::list_credentials(cx) };
         let docker = || Compose::find(cx).and_then(|compose| compose.containers());
@@ -290,7 +290,7 @@ fn plan(
     omni: Option<&mut OmniView<'_>>,
 ) -> Result<Option<PlannedDemand>, Failure> {
     if sites.is_empty() {
-        let failure = Failure::new(Code::Unreachable, "the plan cannot be shown").cause("Proxmox is not known");
+        let failure = Failure::new(Code::Unreachable, "the plan cannot be made").cause("Proxmox is not known");
         return if args.plan.is_none() && args.without.is_none() { Ok(None) } else { Err(failure) };
     }
     let names = sites.iter().flat_map(|(cx, inventory, _)| {

@@ -155,7 +155,7 @@ pub fn check_cluster_name(cx: &Cx, name: &str, template: &Template) -> Result<()
     let what = format!("`{}` is the template of cluster `{other}`, not of `{name}`", cx.paths.show(file));
     let rename = format!("git mv {} {}", path_to_paste(file), path_to_paste(&cx.paths.cluster(other)));
     Err(Failure::new(Code::Conflict, what)
-        .hint("give each cluster a file of its name")
+        .hint("give each cluster a file with its name")
         .next(rename)
         .next(format!("cargo xtask cluster-export {name}")))
 }
@@ -167,7 +167,7 @@ pub fn find_duplicates(what: &str, rule: &'static str, names: &[(String, Locatio
     for (name, place) in names {
         let Some(other) = first.insert(name, place) else { continue };
         let message = format!("the {what} `{name}` is defined in {} too: they overwrite each other", other.file);
-        found.push(Finding::error(rule, place.clone(), message, "keep one of them, or give this one another name"));
+        found.push(Finding::error(rule, place.clone(), message, "keep one of them, or rename this one"));
     }
     found
 }

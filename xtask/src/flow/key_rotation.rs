@@ -44,7 +44,7 @@ fn rotate_provider_key(cx: &Cx) -> anyhow::Result<Rotation> {
     }
     let mut plan = Plan::from_iter([provider::create_key(cx, id.clone(), true)]);
     restart(cx, &mut plan, &omnictl, id)?;
-    let left = "the provider uses its new key; Omni cannot revoke the old one, which works until it expires".to_owned();
+    let left = "the provider uses its new key; Omni cannot revoke the old key, which works until it expires".to_owned();
     Ok(Rotation { plan, left, next: None })
 }
 
@@ -97,7 +97,7 @@ fn rotate_proxmox_token(cx: &Cx) -> anyhow::Result<Rotation> {
 /// Refuses a token with fewer privileges than the old one.
 fn refuse_fewer_privileges(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
     cx.ui.step("token", format!("Check that Proxmox accepts {}", new.login.id()), || {
-        let ask = |proxmox: &Proxmox| proxmox.get(cx, "asking what the token may do", "/access/permissions");
+        let ask = |proxmox: &Proxmox| proxmox.get(cx, "reading the privileges of the token", "/access/permissions");
         let after = ask(new)?;
         let before = match ask(old) {
             // This may be the reason for the rotation: there is nothing to compare with.

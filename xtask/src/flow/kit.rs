@@ -61,7 +61,7 @@ pub fn missing_files(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)
     let refused = |what: &Path| {
         Failure::new(Code::Conflict, format!("`{}` is not empty", dir.display()))
             .cause(format!("it contains `{}`, which is not a file of a new project", what.display()))
-            .hint("name a directory that does not exist yet, or an empty one")
+            .hint("specify a directory that does not exist yet, or an empty one")
     };
     let is_same = |file: &Path| {
         let known = list_files().find(|(known, _)| file == Path::new(known));

@@ -149,7 +149,7 @@ pub fn ask<const N: usize>(cx: &Cx, offline: bool, questions: [Question; N]) -> 
             }
         })
     };
-    let results = cx.ui.run_checks("asking Omni", questions.map(check).into());
+    let results = cx.ui.run_checks("querying Omni", questions.map(check).into());
     lists.iter_mut().zip(results).for_each(|(list, result)| *list = result.ok().flatten());
     lists
 }

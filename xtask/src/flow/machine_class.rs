@@ -127,7 +127,7 @@ fn observe(
             Ok(StepResult::ok(found, detail))
         }),
     ];
-    let mut results = cx.ui.run_checks("asking Omni", checks).into_iter();
+    let mut results = cx.ui.run_checks("querying Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, providers) = (next()?, next()?);
     Ok((classes, lookup::parse_providers(&providers)))

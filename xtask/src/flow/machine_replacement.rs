@@ -177,7 +177,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
     if let Some((vm, other)) = &found.taken_id {
         let Vm { id, name, node, .. } = vm;
         let failure = refused(format!(
-            "its VM was deleted, and VM {id} `{name}` on {node} may have its ID now: the provider deletes by node and ID, and would delete that one"
+            "its VM was deleted, and VM {id} `{name}` on {node} may have its ID now: the provider deletes by node and ID, so it would delete that VM"
         ));
         return Err(match other {
             Some(other) => failure
@@ -222,7 +222,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
                     format!("cargo xtask cluster-delete {cluster} --dry-run"),
                 ),
                 0..3 => (
-                    "with three control planes one can be replaced: scale up, replace it, scale down",
+                    "with three control planes, one of them can be replaced: scale up, replace it, scale down",
                     format!("cargo xtask cluster-scale {cluster} --set control-planes=3"),
                 ),
                 _ => ("bring the other control planes back first", explain),
@@ -275,7 +275,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
             "links" => "it is removed from Omni without a drain",
             _ => "Omni drains and wipes it",
         };
-        let effect = format!("{how}, the provider deletes its VM, and {machine_set} gets a new machine at once");
+        let effect = format!("{how}, the provider deletes its VM, and {machine_set} gets a new machine immediately");
         let undo = "the disk cannot be recovered; the new machine starts empty";
         let change = Change::new("replace", format!("machine {name}"), effect, undo, move |cx| {
             let deleted = cluster_deletion::delete_showing_cluster(cx, omnictl, cluster, || omnictl.delete(kind, id));

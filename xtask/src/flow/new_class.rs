@@ -69,7 +69,7 @@ const SELECTOR: &str = "specify the storage for the disk, e.g. --selector 'name 
 pub fn refuse_empty_selector(text: &str) -> Result<String, Failure> {
     if text.trim().is_empty() {
         return Err(Failure::new(Code::Usage, "the storage selector is empty")
-            .cause("the provider refuses every machine with an empty one")
+            .cause("the provider refuses every machine with an empty selector")
             .hint(SELECTOR));
     }
     Ok(text.to_owned())
@@ -90,7 +90,7 @@ pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failur
     let storages = image_storages(cx);
     let named = |name: &str| format!("name == {name:?}");
     if !storages.is_empty() {
-        cx.ui.say(&format!("  storages of Proxmox that hold disks: {}", storages.join(", ")));
+        cx.ui.say(&format!("  storages of Proxmox that accept disks: {}", storages.join(", ")));
     }
     let usual = named(storages.first().map_or("local-lvm", String::as_str));
     let missing = MissingValue::flag("the storage selector", "--selector");
@@ -101,7 +101,7 @@ pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failur
 
 /// Returns the names of the Proxmox storages that hold disk images; empty if Proxmox cannot be queried.
 fn image_storages(cx: &Cx) -> Vec<String> {
-    let asked = proxmox::login(cx).and_then(|login| login.get(cx, "asking Proxmox for its storages", "/storage"));
+    let asked = proxmox::login(cx).and_then(|login| login.get(cx, "reading the storages from Proxmox", "/storage"));
     let holds_disks =
         |entry: &&Value| entry["content"].as_str().is_some_and(|all| all.split(',').any(|one| one == "images"));
     let listed = asked.ok().and_then(|found| found.as_array().cloned()).unwrap_or_default();

@@ -166,7 +166,7 @@ pub fn refuse_other_omni(cx: &Cx) -> Result<(), Failure> {
     if found.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(Code::Conflict, "there is another Omni on this host, and this one would start empty next to it")
+    Err(Failure::new(Code::Conflict, "there is another Omni on this host, and a new, empty Omni would start next to it")
         .cause(found.join("\n"))
         .hint("take it over, or remove it if nothing in it is needed: docs/how-to/operations.md, Move an existing Omni to this kit")
         .next("cargo xtask omni-adopt --dry-run"))

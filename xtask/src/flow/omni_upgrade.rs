@@ -139,8 +139,8 @@ pub fn find_backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     Err(Failure::new(Code::Prerequisite, "Omni is not upgraded without a current backup")
-        .cause(format!("{why}; an older Omni refuses the store that a newer one has migrated"))
-        .hint("make a backup, which takes seconds and causes no downtime; --without-backup continues without one, and then there is no way back")
+        .cause(format!("{why}; an older Omni refuses a store that a newer Omni has migrated"))
+        .hint("make a backup, which takes seconds and causes no downtime; --without-backup continues without a backup, and then there is no way back")
         .next("cargo xtask omni-backup"))
 }
 
@@ -179,7 +179,7 @@ pub fn with_new_tag(cx: &Cx, to: &str) -> Result<(CheckedFile, (String, String))
         return Ok((compose, (image, new)));
     }
     Err(Failure::new(Code::Invalid, "the tag of `omni` cannot be changed in docker/compose.yaml")
-        .cause(format!("its image is written as `{image}`, not plainly in one place"))
+        .cause(format!("its image is written as `{image}`, not as plain text in one place"))
         .hint(format!("write it as `{new}` yourself, then run this again")))
 }
 

@@ -99,7 +99,7 @@ pub fn create<'a>(
     let shown = cx.paths.show(path);
     match files::read_optional(path)? {
         Some(old) if old == contents.as_bytes() => Ok(None),
-        Some(_) if !force => Err(Failure::new(Code::Conflict, format!("`{shown}` exists with other content"))
+        Some(_) if !force => Err(Failure::new(Code::Conflict, format!("`{shown}` exists with different content"))
             .cause("it is not overwritten without --force: it may contain your own changes")
             .hint(hint)
             .next(next)),

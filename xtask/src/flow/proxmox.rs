@@ -117,7 +117,7 @@ pub fn list_images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
     };
     let paths: Vec<String> = places.iter().map(path).collect();
     let mut found = Vec::new();
-    for (node, answer) in places.values().zip(proxmox.get_all(cx, "asking for the ISO images of Proxmox", &paths)) {
+    for (node, answer) in places.values().zip(proxmox.get_all(cx, "reading the ISO images from Proxmox", &paths)) {
         for image in answer?.as_array().into_iter().flatten() {
             let (volume, size) = (text(image, "volid"), image["size"].as_u64().unwrap_or_default());
             found.push(Image { node: status::host(proxmox.site.as_deref(), node), volume, size });
@@ -184,7 +184,7 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
     }
     let login = match &config.auth {
         Auth::Token { id, .. } if !id.contains('!') || !id.contains('@') => {
-            return Err(wrong(format!("`tokenID` is {id:?}")).hint("it looks like user@realm!name"));
+            return Err(wrong(format!("`tokenID` is {id:?}")).hint("it has the form user@realm!name"));
         }
         Auth::Token { id, secret } => Login::Token(Token { id: id.clone(), secret: secret.clone() }),
         Auth::Password { user, realm, password } => {
@@ -197,7 +197,7 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
             }
             if realm.is_empty() && !user.contains('@') {
                 return Err(wrong(format!("`username` is {user:?}, but `realm` is not set"))
-                    .cause("Proxmox knows a user by name and realm")
+                    .cause("Proxmox identifies a user by name and realm")
                     .hint(format!("add `realm: pam` for a user of the Proxmox host, `realm: pve` for a user that only Proxmox has; or write {user}@REALM")));
             }
             Login::Password { user: user.clone(), realm: realm.clone(), password: password.clone() }
@@ -311,7 +311,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
             Ok(if unseen.is_empty() { StepResult::ok(node, detail) } else { StepResult::warning(node, unseen) })
         })
     });
-    let nodes = cx.ui.run_checks("asking the nodes", checks.collect()).into_iter().collect::<Result<_, _>>()?;
+    let nodes = cx.ui.run_checks("querying the nodes", checks.collect()).into_iter().collect::<Result<_, _>>()?;
     Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
 }
 
@@ -348,7 +348,7 @@ pub fn add_storages(
                 Some(known) => Observed::Known(known.get(&node.name).cloned().unwrap_or_default()),
                 None => {
                     let (purpose, path) =
-                        (format!("asking {} for its storages", node.name), format!("/nodes/{}/storage", node.name));
+                        (format!("reading the storages of {}", node.name), format!("/nodes/{}/storage", node.name));
                     parse_answer(proxmox.get(cx, &purpose, &path), |data| status::parse_storages(&node.name, data))?
                 }
             };
@@ -363,7 +363,7 @@ pub fn add_storages(
 /// # Errors
 /// Returns an error if Proxmox does not respond, or not with a list.
 pub fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
-    parse_nodes(&proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?)
+    parse_nodes(&proxmox.get(cx, "reading the nodes from Proxmox", "/nodes")?)
 }
 
 /// Parses the response of `/nodes`.
@@ -388,7 +388,7 @@ pub fn online_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<String>, Failure> 
 /// Returns an error if Proxmox does not respond.
 pub fn read_storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
     let paths = ["/nodes", "/storage", "/cluster/resources?type=storage"].map(str::to_owned);
-    let mut answers = proxmox.get_all(cx, "asking Proxmox for its storages", &paths).into_iter();
+    let mut answers = proxmox.get_all(cx, "reading the storages from Proxmox", &paths).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
     let nodes = parse_nodes(&next()?)?;
     add_storages(cx, proxmox, nodes, &next().unwrap_or_default(), &next().unwrap_or_default())
@@ -404,7 +404,7 @@ fn read_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure
     }
     let name = node.name.clone();
     let paths = ["storage", "network?type=any_bridge", "qemu"].map(|path| format!("/nodes/{name}/{path}"));
-    let purpose = format!("asking {name} for its storages, bridges and guests");
+    let purpose = format!("reading storages, bridges and guests of {name}");
     let mut answers = proxmox.get_all(cx, &purpose, &paths).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
     node.storages = parse_answer(next(), |data| status::parse_storages(&name, data))?;
@@ -431,7 +431,7 @@ pub fn read_overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     for node in nodes.iter_mut().filter(|node| node.is_online()) {
         let vms = Value::Array(by_node.remove(&node.name).unwrap_or_default());
         node.vms = match listed.list_is_empty {
-            true => Observed::Unknown("this login sees no VM in Proxmox: it may lack VM.Audit".to_owned()),
+            true => Observed::Unknown("this login cannot see any VM in Proxmox: it may lack VM.Audit".to_owned()),
             false => status::parse_vms(&vms).into(),
         };
     }
@@ -446,7 +446,7 @@ pub fn read_bridges(cx: &Cx, proxmox: &Proxmox, inventory: &mut Inventory) -> Re
     let online: Vec<&mut Node> = inventory.nodes.iter_mut().filter(|node| node.is_online()).collect();
     let paths: Vec<String> =
         online.iter().map(|node| format!("/nodes/{}/network?type=any_bridge", node.name)).collect();
-    let answers = proxmox.get_all(cx, "asking the nodes for their bridges", &paths);
+    let answers = proxmox.get_all(cx, "reading the bridges of the nodes", &paths);
     for (node, answer) in online.into_iter().zip(answers) {
         node.bridges = parse_answer(answer, status::parse_bridges)?;
     }
@@ -471,7 +471,7 @@ pub fn read_disks(
             removed.push(vm);
         }
     }
-    let answers = proxmox.get_all(cx, "asking for the disks of VMs that are removed", &paths);
+    let answers = proxmox.get_all(cx, "reading the disks of VMs to be removed", &paths);
     for (vm, answer) in removed.into_iter().zip(answers) {
         if let Observed::Known(config) = Observed::of(answer)? {
             vm.disks = status::parse_disks(&config);

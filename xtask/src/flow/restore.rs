@@ -174,7 +174,7 @@ impl<'a> Restore<'a> {
     fn alone(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let at = self.address(cx);
         if self.is_filled(cx) {
-            return Ok(StepResult::skipped((), "it may be the one that an interrupted restore started here"));
+            return Ok(StepResult::skipped((), "it may be the Omni that an interrupted restore started here"));
         }
         for connect in [at.connect.as_deref(), None] {
             match omni::check_health_at(cx, &at.endpoint, at.ca_file.as_deref(), connect) {

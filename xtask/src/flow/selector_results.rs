@@ -259,7 +259,7 @@ pub fn storages(
 }
 
 fn no_node(node: &str, nodes: &[String]) -> Failure {
-    let failure = Failure::new(Code::NotFound, format!("there is no storage of a node `{node}`"))
+    let failure = Failure::new(Code::NotFound, format!("no storage belongs to a node `{node}`"))
         .cause(format!("the nodes are: {}", if nodes.is_empty() { "none".to_owned() } else { nodes.join(", ") }));
     match nearest(node, nodes.iter().map(String::as_str)) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
@@ -330,7 +330,7 @@ fn read_storages(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Resu
     }
     let checks = online.iter().map(|node| {
         Check::new("storages", title(node), move || {
-            let purpose = format!("asking Proxmox for the storages of {}", node.name);
+            let purpose = format!("reading the storages of {} from Proxmox", node.name);
             let found = proxmox.get(cx, &purpose, &format!("/nodes/{}/storage", node.name))?;
             let storages = status::parse_storages(&node.name, &found).unwrap_or_default();
             let count = storages.len();
@@ -340,7 +340,7 @@ fn read_storages(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Resu
             })
         })
     });
-    let found = cx.ui.run_checks("asking Proxmox", checks.collect()).into_iter();
+    let found = cx.ui.run_checks("querying Proxmox", checks.collect()).into_iter();
     Ok(found.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 

@@ -143,7 +143,7 @@ fn refuse_key_in_shell(old: &str) -> Result<(), Failure> {
     match set {
         Some((name, info)) if info.name == old => Err(Failure::new(
             Code::Conflict,
-            format!("{name} in this shell is a key of `{old}`, which would be destroyed"),
+            format!("{name} in this shell is a key of `{old}`, which is about to be destroyed"),
         )
         .cause("it overrides docker/.env, where the new key is stored: tasks in this shell could no longer log in")
         .next(format!("unset {name}"))),
@@ -207,7 +207,7 @@ fn check_name(name: &str) -> Result<(), Failure> {
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 63 && name.chars().all(plain) {
         return Ok(());
     }
-    Err(Failure::new(Code::Usage, format!("{name:?} is not a valid name of a service account"))
+    Err(Failure::new(Code::Usage, format!("{name:?} is not a valid name for a service account"))
         .cause("use 1 to 63 letters, digits, dashes, dots and underscores, starting with a letter or digit")
         .hint("--service-account-name NAME"))
 }

@@ -36,7 +36,7 @@ pub fn read(cx: &Cx) -> Result<Option<String>, Failure> {
     text.map(Some).ok_or_else(|| {
         let shown = cx.paths.show(&path);
         Failure::new(Code::Prerequisite, format!("{KEY} in docker/.env refers to `{shown}`, which does not exist"))
-            .cause("without its settings Omni could start with another store, or with other login rules")
+            .cause("without its settings Omni could start with a different store or different login rules")
             .hint(format!("restore `{shown}`; to run without it, clear {KEY} in docker/.env"))
     })
 }

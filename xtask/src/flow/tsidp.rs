@@ -16,10 +16,14 @@ pub fn discover(cx: &Cx, issuer: &str) -> Result<Discovery, Failure> {
 /// Fetches `url`, from the sidecar or from this host.
 pub fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
     if inside {
-        return in_sidecar(cx, &format!("asking {url} from the sidecar"), &["wget", "-q", "-T", "10", "-O", "-", url])
-            .map_err(|failure| explain_wget(failure, url));
+        return in_sidecar(
+            cx,
+            &format!("fetching {url} from the sidecar"),
+            &["wget", "-q", "-T", "10", "-O", "-", url],
+        )
+        .map_err(|failure| explain_wget(failure, url));
     }
-    let reply = curl::fetch(cx, "asking tsidp", &Request::get(url)).map_err(|failure| {
+    let reply = curl::fetch(cx, "querying tsidp", &Request::get(url)).map_err(|failure| {
         failure.hint("this host does not have to be on the tailnet: start the stack to use the sidecar instead (`cargo xtask stack-up`)")
     })?;
     if reply.status == 200 {

@@ -97,7 +97,7 @@ pub fn kinds(wanted: &TargetVersions) -> impl Iterator<Item = &'static str> {
 
 fn read_lists(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &TargetVersions) -> anyhow::Result<Vec<Vec<Resource>>> {
     let lists = kinds(wanted).map(|kind| lookup::list(omnictl, kind, format!("Read {kind}"), kind));
-    cx.ui.run_checks("asking Omni", lists.collect()).into_iter().collect()
+    cx.ui.run_checks("querying Omni", lists.collect()).into_iter().collect()
 }
 
 /// Parses the clusters of Omni, and the versions that it offers.

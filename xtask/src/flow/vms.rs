@@ -18,7 +18,7 @@ const MAX_REFRESHED: usize = 8;
 pub fn refresh_states<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'a mut Value>) {
     for vm in list.into_iter().filter(|vm| vm["status"] != "running").take(MAX_REFRESHED) {
         let path = format!("/nodes/{}/qemu/{}/status/current", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
-        if let Ok(now) = proxmox.get(cx, "asking for the state of a virtual machine", &path) {
+        if let Ok(now) = proxmox.get(cx, "reading the state of a virtual machine", &path) {
             vm["status"] = now["status"].clone();
         }
     }

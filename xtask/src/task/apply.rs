@@ -22,7 +22,8 @@ pub fn run(args: &Apply, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let rule = |id: &String| rules::find(id).map(|rule| rule.id.as_str());
     let allow: Option<Vec<&'static str>> = plan.allowed.iter().map(rule).collect();
-    let allow = allow.ok_or_else(|| unknown(format!("a rule of {} is not known here", plan.allowed.join(", "))))?;
+    let allow =
+        allow.ok_or_else(|| unknown(format!("one of the rules {} is unknown here", plan.allowed.join(", "))))?;
     let omni = change::omnictl(cx)?.endpoint().to_owned();
     let files = saved_plan::check_usable(cx, &plan, &omni)?;
     match plan.task.as_str() {

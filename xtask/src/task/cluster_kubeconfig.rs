@@ -88,7 +88,7 @@ fn flags(args: &ClusterKubeconfig) -> Vec<String> {
 /// Step 4: lists the nodes, and prints kubectl's output unchanged.
 fn check_nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
     let printed = cx.ui.step("nodes", "Read the nodes from Kubernetes", || {
-        let asked = cluster_access::kubectl(cx, "asking Kubernetes for its nodes", &access.file, &["get", "nodes"])?;
+        let asked = cluster_access::kubectl(cx, "reading the nodes from Kubernetes", &access.file, &["get", "nodes"])?;
         let Some(ended) = asked else { return Ok(StepResult::skipped(String::new(), "kubectl is not installed")) };
         if ended.is_success() {
             let count = ended.stdout.lines().count().saturating_sub(1);

@@ -102,7 +102,7 @@ fn verdict(
         if blind {
             // Without storages, the individual errors are not worth listing.
             let hint = "grant its login the privileges that `cargo xtask proxmox-audit` lists, then plan again";
-            let failure = failure.cause("the provider's login sees no storage on any node").hint(hint);
+            let failure = failure.cause("the provider's login cannot see a storage on any node").hint(hint);
             return Err(failure.next("cargo xtask proxmox-audit").with(data).into());
         }
         // Repeats the findings only if they were not printed before.

@@ -44,7 +44,7 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 /// Shows all clusters. Also returns whether all of them are running.
 fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
     let list = |kind: &'static str| lookup::list(omnictl, kind, format!("Read {kind} from Omni"), kind);
-    let ask = || cx.ui.run_checks("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
+    let ask = || cx.ui.run_checks("querying Omni", vec![list("clusters"), list("clusterstatuses")]);
     let look = || -> Result<(Option<Vec<MachineLine>>, Vec<Value>), Failure> {
         Ok(match cluster_output::machines_if_wide(args, cx, omnictl)? {
             Some((machines, vms)) => (Some(machines), vms.into_iter().filter(|vm| vm["status"] != "running").collect()),

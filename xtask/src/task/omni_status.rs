@@ -37,7 +37,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         log(OMNI),
     ];
     let (mut containers, mut logs) = (Vec::new(), Vec::new());
-    for result in cx.ui.run_checks("asking docker", checks) {
+    for result in cx.ui.run_checks("querying docker", checks) {
         match result? {
             Part::Containers(found) => containers = found,
             Part::Log(service, text) => logs.push((service, text)),

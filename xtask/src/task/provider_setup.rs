@@ -102,7 +102,7 @@ fn check_services(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKe
         Check::new("key", "Check the provider's key", || find_key(cx, &inputs.id)),
     ];
     // All are reported; the first failure stops the task.
-    let results = cx.ui.run_checks("asking Omni and Proxmox", checks);
+    let results = cx.ui.run_checks("querying Omni and Proxmox", checks);
     let keys = results.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     match keys.into_iter().flatten().next() {
         Some(key) => Ok(key),

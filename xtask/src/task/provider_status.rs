@@ -43,7 +43,7 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     ];
     // The known issues are loaded while docker responds.
     let (asked, issues) =
-        parallel::run_both(|| cx.ui.run_checks("asking docker", checks), || Issues::for_provider_log(cx));
+        parallel::run_both(|| cx.ui.run_checks("querying docker", checks), || Issues::for_provider_log(cx));
     let (mut containers, mut log) = (Vec::new(), String::new());
     for result in asked {
         match result {

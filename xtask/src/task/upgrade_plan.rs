@@ -38,7 +38,7 @@ fn requested(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
         (Some(to), [like]) => Some(upgrade::parse(to, like)?),
         _ => {
             return Err(Failure::new(Code::Usage, "--to needs a component")
-                .cause("the version alone does not say which component is meant")
+                .cause("the version alone does not identify a component")
                 .hint("add one of --omni, --infra-provider, --talos, --kubernetes"));
         }
     };
@@ -93,7 +93,7 @@ fn report(args: &UpgradePlan, cx: &Cx, installed: &Installed, steps: &[Step]) ->
     let data = data(installed, steps);
     if installed.omni.is_none() && installed.clusters.is_empty() {
         let cause = match args.from_files {
-            true => "docker/compose.yaml has no service `omni`, and clusters/ has no template of yours",
+            true => "docker/compose.yaml has no service `omni`, and clusters/ contains no template of yours",
             false => "the stack has no container of Omni, and Omni has no cluster",
         };
         let failure = Failure::new(Code::Prerequisite, "there is nothing to upgrade").cause(cause);

@@ -65,7 +65,7 @@ impl<'a> Compose<'a> {
     /// [`Code::Prerequisite`] if docker has no compose v2 plugin.
     pub fn version(&self) -> Result<String, Failure> {
         let (shell, docker) = (proc::shell()?, &self.docker);
-        let job = Job::new("asking for the compose plugin", cmd!(shell, "{docker} compose version --format json"));
+        let job = Job::new("checking the compose plugin", cmd!(shell, "{docker} compose version --format json"));
         let ended = self.cx.proc.run(job.deadline(QUICK))?;
         docker::parse_compose_version(&ended.stdout)
             .filter(|_| ended.is_success())
@@ -127,7 +127,7 @@ impl<'a> Compose<'a> {
     /// The containers that [`Compose::up`] would create, recreate or start, each with the first verb printed for it: the dry
     /// run prints ` Container NAME Running` for a container that it leaves alone (docker compose 5.5.1, recorded).
     pub fn pending(&self, provider: bool) -> Result<BTreeMap<String, String>, Failure> {
-        let job = self.up_job("asking what would be started", provider, Some("--dry-run"))?;
+        let job = self.up_job("planning the start of the stack", provider, Some("--dry-run"))?;
         let ended = self.run(job.deadline(QUICK))?;
         let verbs = ["Creat", "Recreat", "Start", "Stop", "Remov", "Error"];
         let mut found = BTreeMap::new();

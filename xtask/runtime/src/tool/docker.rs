@@ -73,8 +73,7 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// [`Code::Unreachable`] if it is not.
     pub fn engine_version(&self) -> Result<String, Failure> {
-        let ended =
-            self.call("asking for the Docker engine", &["version", "--format", "{{.Server.Version}}"], QUICK)?;
+        let ended = self.call("querying the Docker engine", &["version", "--format", "{{.Server.Version}}"], QUICK)?;
         let version = ended.stdout.trim();
         if ended.is_success() && !version.is_empty() { Ok(version.to_owned()) } else { Err(compose::explain(&ended)) }
     }

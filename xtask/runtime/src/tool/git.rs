@@ -17,7 +17,7 @@ const QUICK: Duration = Duration::from_secs(20);
 /// # Errors
 /// [`Code::Prerequisite`] if git is not installed; otherwise git's own error.
 pub fn tracked_files(cx: &Cx, paths: &[&str]) -> Result<Option<Vec<String>>, Failure> {
-    let job = call(cx, "asking git which files it tracks", &[&["ls-files", "--"], paths].concat())?;
+    let job = call(cx, "listing the files that git tracks", &[&["ls-files", "--"], paths].concat())?;
     let ended = cx.proc.run(job)?;
     if ended.stderr.contains("not a git repository") {
         return Ok(None);

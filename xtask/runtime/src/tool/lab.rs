@@ -80,7 +80,7 @@ fn call(
 /// # Errors
 /// [`Code::NotFound`] if no lab is running there.
 pub fn read_state(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
-    let ended = call(cx, program, "asking the lab for its state", "dump", dir, &[])?;
+    let ended = call(cx, program, "reading the state of the lab", "dump", dir, &[])?;
     if !ended.is_success() {
         return Err(Failure::new(Code::NotFound, "no lab is running")
             .cause(ended.failure().cause)

@@ -26,7 +26,7 @@ pub fn check_health_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: 
         return recorded.check_available("health");
     }
     let url = format!("{endpoint}/healthz");
-    let reply = curl::fetch(cx, "asking Omni for its health", &Request { ca_file, connect, ..Request::get(&url) })?;
+    let reply = curl::fetch(cx, "checking the health of Omni", &Request { ca_file, connect, ..Request::get(&url) })?;
     match reply.status {
         200 if reply.body.trim().is_empty() => Ok(()),
         200 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
@@ -61,7 +61,7 @@ pub fn server_time(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64
     }
     let url = format!("{endpoint}/healthz");
     let timeout = Duration::from_secs(3);
-    curl::fetch(cx, "asking Omni for the time", &Request { ca_file, timeout, ..Request::get(&url) }).ok()?.date
+    curl::fetch(cx, "reading the time from Omni", &Request { ca_file, timeout, ..Request::get(&url) }).ok()?.date
 }
 
 fn content_kind(content_type: &str) -> &str {

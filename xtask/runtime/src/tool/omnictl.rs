@@ -101,7 +101,7 @@ pub(super) fn program() -> Result<PathBuf, Failure> {
 /// [`Code::Prerequisite`] if it does not run or its output cannot be parsed.
 pub fn version_of(cx: &Cx, path: &Path) -> Result<(String, u32), Failure> {
     let shell = proc::shell()?;
-    let job = Job::new("asking omnictl for its version", cmd!(shell, "{path} --version"));
+    let job = Job::new("reading the version of omnictl", cmd!(shell, "{path} --version"));
     let broken = |cause: String| {
         Failure::new(Code::Prerequisite, format!("`{}` is not a working omnictl", path.display()))
             .cause(cause)
@@ -458,7 +458,7 @@ impl<'a> Omnictl<'a> {
     pub fn write_access(&self, kind: &str, cluster: &str, flags: &[String], file: &Path) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} {kind} --cluster {cluster} {flags...} {file}");
-        self.run(self.job(format!("asking Omni for a {kind} of cluster `{cluster}`"), cmd)).map(drop)
+        self.run(self.job(format!("requesting a {kind} for cluster `{cluster}`"), cmd)).map(drop)
     }
 
     /// Creates the infrastructure provider `id` and returns its key. Requires the role Admin.

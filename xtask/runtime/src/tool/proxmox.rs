@@ -359,7 +359,7 @@ impl Proxmox {
 
     /// The version, such as `9.0.10`: the cheapest call that needs a valid login and no privilege.
     pub fn version(&self, cx: &Cx) -> Result<String, Failure> {
-        let data = self.get(cx, "asking Proxmox for its version", "/version")?;
+        let data = self.get(cx, "reading the version of Proxmox", "/version")?;
         Ok(data.get("version").and_then(Value::as_str).unwrap_or("unknown").to_owned())
     }
 }

@@ -90,7 +90,7 @@ pub fn disk(installation: &Installation<'_>) -> Diagnosis {
     let docker = Path::new("/var/lib/docker");
     let look = |path: &Path| -> Result<Diagnosis, Failure> {
         let shell = proc::shell()?;
-        let job = Job::new("asking for free space", cmd!(shell, "df -Pk {path}")).deadline(Duration::from_secs(5));
+        let job = Job::new("reading the free space", cmd!(shell, "df -Pk {path}")).deadline(Duration::from_secs(5));
         let ended = installation.cx.proc.run(job)?.require_success()?;
         Ok(match free_mib(&ended.stdout) {
             Some(free) => check_space(path, free),
@@ -143,7 +143,7 @@ fn remote_clock(installation: &Installation<'_>) -> Option<(String, u64)> {
     let ask = |url: String, insecure: bool| {
         let timeout = Duration::from_secs(3);
         let request = Request { ca_file: ca_file.as_deref(), insecure, timeout, ..Request::get(&url) };
-        curl::fetch(cx, "asking for the time", &request).ok()?.date
+        curl::fetch(cx, "reading the time", &request).ok()?.date
     };
     // Proxmox is another machine with its own clock; Omni usually runs on this one.
     let proxmox = proxmox_of(installation).ok();
@@ -160,7 +160,7 @@ fn is_synchronized(installation: &Installation<'_>) -> Option<bool> {
     let timedatectl = which::which("timedatectl").ok().filter(|_| Path::new("/run/systemd/system").is_dir())?;
     let shell = proc::shell().ok()?;
     let job = Job::new(
-        "asking whether the clock is synchronized",
+        "checking whether the clock is synchronized",
         cmd!(shell, "{timedatectl} show -p NTPSynchronized --value"),
     );
     let ended =
@@ -181,7 +181,11 @@ pub fn tun(installation: &Installation<'_>) -> Diagnosis {
     }
     // A running sidecar has its device, wherever the engine is.
     let runs = installation.container(SIDECAR).is_ok_and(|container| container.is_healthy());
-    if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
+    if runs {
+        Diagnosis::ok("the sidecar has /dev/net/tun")
+    } else {
+        Diagnosis::failed("there is no /dev/net/tun on this host")
+    }
 }
 
 /// Returns true if a boot unit creates containers: until November 2026, the project's own ran `compose up`.

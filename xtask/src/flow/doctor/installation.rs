@@ -118,7 +118,7 @@ impl<'a> Installation<'a> {
     pub fn tailscale(&self) -> &Result<String, Failure> {
         self.tailscale.get_or_init(|| {
             let words = ["tailscale", "status", "--json", "--peers=false"];
-            tsidp::in_sidecar(self.cx, "asking Tailscale in the sidecar", &words)
+            tsidp::in_sidecar(self.cx, "reading Tailscale's status in the sidecar", &words)
         })
     }
 

@@ -112,7 +112,7 @@ pub fn shadow(installation: &Installation<'_>) -> Diagnosis {
         (Some(first), Some(second)) if first != second => Diagnosis::warning(
             "SIDERO_SERVICE_ACCOUNT_KEY and OMNI_SERVICE_ACCOUNT_KEY differ, and the first takes precedence",
         ),
-        _ => Diagnosis::ok("one key at most"),
+        _ => Diagnosis::ok("at most one key"),
     }
 }
 

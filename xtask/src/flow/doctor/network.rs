@@ -155,7 +155,7 @@ fn resolve_locally(domain: &str) -> Answer {
 fn proxmox_resolvers(installation: &Installation<'_>) -> Result<Vec<(String, IpAddr)>, String> {
     let proxmox = proxmox_of(installation).map_err(|verdict| verdict.detail)?;
     let get = |path: &str| {
-        proxmox.get(installation.cx, "asking Proxmox for its resolvers", path).map_err(|failure| failure.message)
+        proxmox.get(installation.cx, "reading the resolvers from Proxmox", path).map_err(|failure| failure.message)
     };
     let nodes = get("/nodes")?;
     let online = nodes.as_array().into_iter().flatten().filter(|node| node["status"] != "offline");

@@ -140,7 +140,7 @@ fn run_drill(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Resul
 
 /// Changes a line of a file, as an operator would: `FILE: FROM -> TO`.
 fn edit_file(cx: &Cx, project: &Path, change: &str) -> anyhow::Result<()> {
-    let (file, change) = change.split_once(": ").context("an edit names its file")?;
+    let (file, change) = change.split_once(": ").context("an edit specifies its file")?;
     let (from, to) = change.split_once(" -> ").context("an edit has the form OLD -> NEW")?;
     let path = project.join(file);
     let text = files::read_optional_text(&path)?.unwrap_or_default();

@@ -47,7 +47,7 @@ pub struct Fault {
 pub fn list(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
     let shell = proc::shell()?;
     let ended =
-        cx.proc.run(Job::new("asking the lab for its faults", cmd!(shell, "{program} faults")))?.require_success()?;
+        cx.proc.run(Job::new("listing the lab's faults", cmd!(shell, "{program} faults")))?.require_success()?;
     Ok(serde_json::from_str(&ended.stdout)?)
 }
 
