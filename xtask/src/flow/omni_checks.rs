@@ -108,11 +108,11 @@ pub fn check_certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> 
             Err(Diagnosis::failed(format!("{path} is not a file")))
         }
         Err(failure) if failure.kind != Kind::Permission => {
-            let fix = "convert it to PEM: `openssl x509 -inform der -in FILE`, or `openssl pkcs12 -in FILE -nodes`, prints PEM";
+            let fix = "convert it with `openssl x509 -inform der -in FILE` or `openssl pkcs12 -in FILE -nodes`, which print PEM";
             Err(Diagnosis::failed(failure.message).fix(fix))
         }
         // The engine reads the file as root.
-        Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
+        Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so it was not checked"))),
     };
     let (text, key_text) = match (read(cert), key.map(read).transpose()) {
         (Ok(text), Ok(key_text)) => (text, key_text),

@@ -62,7 +62,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     let data = json!({ "fault": fault, "tasks": tasks, "stopped_at": met.document, "exit": met.code });
     let code = met.code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
     if met.code != Some(fault.exit) {
-        return Err(Failure::new(Code::Failed, format!("`{}` {code}, but should exit with {}", met.line, fault.exit))
+        return Err(Failure::new(Code::Failed, format!("`{}` {code}, not with {}", met.line, fault.exit))
             .cause(format!("with the fault {}, it did not end as on a real system", fault.name))
             .hint("the output of the task is above; a temporary fault (NAME:WHEN) may already have ended")
             .with(data)
