@@ -253,6 +253,8 @@ const LASTING: [&str; 2] = [UNTIL_SYNCED, UNTIL_UNLOCKED];
 const ALIKE: usize = 3;
 /// Seconds within which a machine should join; if it takes longer, something is wrong.
 const JOINED: u64 = 300;
+/// Seconds after a control plane became ready in which its API may still come and go.
+const SETTLED: u64 = 60;
 /// Seconds within which a configured machine should become ready; if it takes longer, something is wrong.
 const CONFIGURED: u64 = 900;
 /// The command for doctor's network checks: while they fail, a machine cannot join.
@@ -377,6 +379,7 @@ impl Chain {
 
     fn set(&mut self, view: &ClusterView, set: &MachineSetView, broken: bool) {
         let (have, id) = (set.machines.len() as u64, &set.id);
+        let since = clock::parse_rfc3339(&set.since);
         if !set.error.is_empty() && !broken {
             let cause = Cause::new(Link::MachineSet, "machine-set-failed", format!("machine set {id}: {}", set.error));
             self.add_blocking(
@@ -387,13 +390,13 @@ impl Chain {
             );
         } else if set.tearing_down && have == 0 {
             let words = format!("{id}: its machines are deleted; Omni is removing it");
-            self.add_wait(Link::MachineSet, (None, "seconds", words));
+            self.add_wait(Link::MachineSet, (since, "seconds", words));
         } else if have < set.wanted {
             let words = format!("{id}: Omni has requested {have} of {}", count(set.wanted, "machine"));
-            self.add_wait(Link::MachineSet, (None, "seconds", words));
+            self.add_wait(Link::MachineSet, (since, "seconds", words));
         } else if have > set.wanted && !set.machines.iter().any(|machine| machine.leaving) && !broken {
             let words = format!("{id}: {} still to be removed", count(have - set.wanted, "machine"));
-            self.add_wait(Link::MachineSet, (None, "1 to 2 min", words));
+            self.add_wait(Link::MachineSet, (since, "1 to 2 min", words));
         }
     }
 
@@ -435,11 +438,16 @@ impl Chain {
                 let uuid = control_plane.and_then(|set| set.machines.first()).map_or("UUID", |machine| &machine.uuid);
                 let serving = control_plane.iter().flat_map(|set| &set.machines);
                 let newest = serving.filter_map(|machine| clock::parse_rfc3339(&machine.since)).max().unwrap_or(0);
-                // The API comes up after the control planes, and Omni polls it only every few seconds.
-                if facts.now.saturating_sub(newest) < JOINED {
+                // The API comes up after the control planes, and Omni polls it only every few seconds. If it was up and is lost
+                // later, it is not starting.
+                let lost = clock::parse_rfc3339(&view.load_balancer_lost).filter(|lost| *lost >= newest + SETTLED);
+                if lost.is_none() && facts.now.saturating_sub(newest) < JOINED {
                     return self.add_wait(Link::Kubernetes, (Some(newest), "1 to 3 min", words.to_owned()));
                 }
-                let cause = Cause::new(Link::Kubernetes, id, words).lasting(false);
+                let since = lost.map_or(String::new(), |lost| {
+                    format!("its load balancer has been unhealthy since {}", clock::rfc3339_of(lost))
+                });
+                let cause = Cause::new(Link::Kubernetes, id, words).evidence(since).lasting(false);
                 self.add_blocking(cause.fix(
                     "the log of a control plane shows why: etcd without a quorum, a full disk, or a machine that Omni has not missed yet",
                     format!("omnictl machine-logs {uuid} --tail 50"),
@@ -729,6 +737,9 @@ mod tests {
         complaints: BTreeMap<String, String>,
         locked: bool,
         workers: bool,
+        /// The Kubernetes API is down, with `api_lost` since so many seconds after the machines changed.
+        api_down: bool,
+        api_lost: Option<u64>,
         unmet: String,
         upgrade: String,
         held_by: Vec<String>,
@@ -789,8 +800,9 @@ mod tests {
                 name: "zebra".to_owned(),
                 phase: "Running".to_owned(),
                 running: true,
-                kubernetes_api_ready: true,
-                load_balancer_healthy: Some(true),
+                kubernetes_api_ready: !self.api_down,
+                load_balancer_healthy: Some(!self.api_down),
+                load_balancer_lost: self.api_lost.map_or(String::new(), |lost| clock::rfc3339_of(10_000 + lost)),
                 locked: self.locked,
                 upgrade: self.upgrade.clone(),
                 tearing_down: !self.held_by.is_empty(),

@@ -103,6 +103,9 @@ pub struct ClusterView {
     pub kubernetes_api_ready: bool,
     /// `None` if Omni has no load balancer for the cluster yet.
     pub load_balancer_healthy: Option<bool>,
+    /// When its load balancer, healthy before, became unhealthy, in RFC 3339 format; empty while it is healthy, or never was.
+    #[serde(skip)]
+    pub load_balancer_lost: String,
     pub control_plane_ready: bool,
     /// Number of machines that Omni counts as healthy, out of `total` that exist or are requested.
     pub healthy: u64,
@@ -134,6 +137,9 @@ pub struct MachineSetView {
     /// Number of machines that Omni counts as healthy.
     pub healthy: u64,
     pub tearing_down: bool,
+    /// When its status last changed, in RFC 3339 format.
+    #[serde(skip)]
+    pub since: String,
     pub machines: Vec<MachineView>,
 }
 
@@ -260,6 +266,10 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
         && !sets.iter().any(|set| silent(&set) || set.metadata.tearing_down());
     let upgrade = upgrade(parts);
     let load_balancer_healthy = parts.load_balancer.map(|balancer| balancer.flag(&["healthy"]));
+    let lost =
+        |balancer: &&Resource| !balancer.flag(&["healthy"]) && balancer.metadata.updated != balancer.metadata.created;
+    let load_balancer_lost =
+        parts.load_balancer.filter(lost).map_or(String::new(), |balancer| balancer.metadata.updated.clone());
     let machines_ready = machine_sets.iter().flat_map(|set| &set.machines).all(MachineView::is_settled);
     let (healthy, total) = machine_counts(status);
     ClusterView {
@@ -274,6 +284,7 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
             && !tearing_down,
         kubernetes_api_ready: status.flag(&["kubernetesapiready"]),
         load_balancer_healthy,
+        load_balancer_lost,
         control_plane_ready: status.flag(&["controlplaneready"]),
         healthy,
         total,
@@ -338,6 +349,7 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
         },
         healthy: set.number(&["machines", "healthy"]),
         tearing_down,
+        since: set.metadata.updated.clone(),
         machines,
     }
 }

@@ -80,6 +80,30 @@ fn cluster_view_matches_cases() {
 }
 
 #[test]
+fn load_balancer_is_lost_only_after_it_was_healthy() {
+    let shown = |healthy: bool, updated: &str| {
+        let metadata = json!({ "id": "c", "created": "2026-12-01T02:52:21Z", "updated": updated });
+        let balancer: Resource =
+            serde_json::from_value(json!({ "metadata": metadata, "spec": { "healthy": healthy } })).unwrap();
+        let status = &read("get-clusterstatus-json")[0];
+        let parts = ClusterParts {
+            status,
+            cluster: None,
+            sets: &[],
+            set_statuses: &[],
+            requests: &[],
+            machines: &[],
+            load_balancer: Some(&balancer),
+            upgrades: &[],
+        };
+        cluster_view(&parts).load_balancer_lost
+    };
+    assert_eq!(shown(false, "2026-12-01T02:55:21Z"), "2026-12-01T02:55:21Z");
+    assert_eq!(shown(false, "2026-12-01T02:52:21Z"), "", "it was never healthy");
+    assert_eq!(shown(true, "2026-12-01T02:55:21Z"), "", "it is healthy again");
+}
+
+#[test]
 fn scaling_cluster_names_every_wait() {
     let (status, sets) = (read("get-clusterstatus-json"), read("get-machinesetstatuses-json"));
     let requests = read("get-clustermachinerequeststatuses-json");
