@@ -209,18 +209,21 @@ const LASTING_LOOKUPS: usize = 3;
 struct Watch {
     due: Instant,
     found: Vec<Cause>,
+    /// What the cluster waited for when they were found.
+    waits_for: String,
     /// Polls in a row that found the same first cause, a lasting one.
     same: usize,
 }
 
 impl Watch {
     fn start() -> Watch {
-        Watch { due: Instant::now() + FIRST_LOOKUP, found: Vec::new(), same: 0 }
+        Watch { due: Instant::now() + FIRST_LOOKUP, found: Vec::new(), waits_for: String::new(), same: 0 }
     }
 
     /// Looks for causes again if it is due.
     fn update(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) {
         if Instant::now() < self.due {
+            self.drop_outdated(&view.waits_for());
             return;
         }
         let found = explain::blocking_causes(cx, omnictl, view);
@@ -231,7 +234,15 @@ impl Watch {
         if !same {
             self.found = found;
         }
+        self.waits_for = view.waits_for();
         self.due = Instant::now() + LOOKUP_INTERVAL;
+    }
+
+    /// Drops the causes that the cluster, which now waits for something else, may have overcome: a machine that was lost is back.
+    fn drop_outdated(&mut self, waits_for: &str) {
+        if self.waits_for != waits_for {
+            self.found.retain(|cause| cause.lasting);
+        }
     }
 
     /// The first cause at the moment.
@@ -239,11 +250,11 @@ impl Watch {
         self.found.first()
     }
 
-    /// Prefixes `words` with the first cause.
+    /// Prefixes `words` with the first cause, unless they name it already.
     fn with_first_cause(&self, words: String) -> String {
         match self.first_cause() {
-            Some(found) => format!("{}; {words}", found.cause),
-            None => words,
+            Some(found) if !words.contains(&found.cause) => format!("{}; {words}", found.cause),
+            _ => words,
         }
     }
 
@@ -259,28 +270,26 @@ impl Watch {
 /// Returns an error if omnictl fails, or on a timeout, with what the deletion waits for.
 pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<()> {
     let mut watch = Watch::start();
-    let look = || {
-        let Some(view) = observe(omnictl, name)? else { return Ok(Poll::Done(())) };
-        cluster_tree::show(cx, &view);
-        if !view.tearing_down {
-            return Ok(Poll::Waiting("waiting for its deletion to be requested".to_owned()));
-        }
-        watch.update(cx, omnictl, &view);
-        Ok(Poll::Waiting(watch.with_first_cause(view.waits_for())))
-    };
-    cx.ui
-        .step("gone", format!("Check that cluster `{name}` is gone"), || {
-            let what = format!("cluster `{name}` to be deleted");
-            cx.wait(&what, RUNNING_LIMIT, look)?;
-            Ok(StepResult::ok((), "Omni does not have it"))
-        })
-        .map_err(|error| {
+    cx.ui.step("gone", format!("Check that cluster `{name}` is gone"), || {
+        let what = format!("cluster `{name}` to be deleted");
+        let gone = cx.wait(&what, RUNNING_LIMIT, || {
+            let Some(view) = observe(omnictl, name)? else { return Ok(Poll::Done(())) };
+            cluster_tree::show(cx, &view);
+            if !view.tearing_down {
+                return Ok(Poll::Waiting("waiting for its deletion to be requested".to_owned()));
+            }
+            watch.update(cx, omnictl, &view);
+            Ok(Poll::Waiting(watch.with_first_cause(view.waits_for())))
+        });
+        gone.map_err(|error| {
             let failure = Failure::of(&error);
             match failure.code {
                 Code::Timeout => explain::add_cause(cx, omnictl, failure, name, watch.first_cause()).into(),
                 _ => error,
             }
-        })
+        })?;
+        Ok(StepResult::ok((), "Omni does not have it"))
+    })
 }
 
 /// Returns the failure for a cluster that Omni does not have, which lists the clusters that it has.
@@ -405,4 +414,37 @@ pub fn destroyed_set_failure(id: &str, cluster: &str) -> Failure {
         ))
         .hint("when it is gone, a sync creates it again")
         .next(format!("cargo xtask cluster-status {cluster}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use check::explain::Link;
+
+    fn watch(waits_for: &str, causes: &[(&str, bool)]) -> Watch {
+        let cause =
+            |(words, lasting): &(&str, bool)| Cause { lasting: *lasting, ..Cause::new(Link::Network, "x", *words) };
+        Watch { found: causes.iter().map(cause).collect(), waits_for: waits_for.to_owned(), ..Watch::start() }
+    }
+
+    #[test]
+    fn wait_names_a_cause_once() {
+        let told = |words: &str| watch("", &[("the API does not answer", false)]).with_first_cause(words.to_owned());
+        assert_eq!(told("Running: the API does not answer"), "Running: the API does not answer");
+        assert_eq!(told("1 of 3 machines ready"), "the API does not answer; 1 of 3 machines ready");
+    }
+
+    #[test]
+    fn cause_of_an_older_state_is_dropped_unless_it_lasts() {
+        let left = |causes: &[(&str, bool)], now: &str| {
+            let mut watch = watch("1 of 3 machines ready", causes);
+            watch.drop_outdated(now);
+            watch.with_first_cause("now".to_owned())
+        };
+        let lost = ("Omni has no connection to a", false);
+        assert_eq!(left(&[lost], "1 of 3 machines ready"), "Omni has no connection to a; now");
+        assert_eq!(left(&[lost], "3 of 3 machines ready"), "now");
+        let stopped = ("the VM of a is stopped", true);
+        assert_eq!(left(&[lost, stopped], "3 of 3 machines ready"), "the VM of a is stopped; now");
+    }
 }

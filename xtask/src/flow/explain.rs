@@ -456,7 +456,7 @@ fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
 }
 
 /// Adds what blocks the cluster to `failure`, after examining the whole chain. `said` is the cause that a wait reported last: it
-/// is not repeated, even if the age in its text has grown.
+/// is not repeated, even if the age in its text has grown, nor is one that the failure already names.
 pub fn add_cause(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, said: Option<&Cause>) -> Failure {
     if runtime::proc::is_interrupted() {
         return failure;
@@ -466,7 +466,8 @@ pub fn add_cause(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: 
     if let Some(said) = said.filter(|said| causes.iter().take(3).any(|cause| cause.id == said.id)) {
         failure.cause = failure.cause.replacen(&format!("{}; ", said.cause), "", 1);
     }
-    for cause in causes.iter().take(3) {
+    let named = failure.cause.clone();
+    for cause in not_named_in(&named, &causes).take(3) {
         failure.cause.push_str(&format!("\n{}", cause.cause));
         if !cause.evidence.is_empty() {
             failure.cause.push_str(&format!("\n  {}", cause.evidence));
@@ -477,6 +478,11 @@ pub fn add_cause(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: 
         failure.next.splice(0..0, first.next.clone());
     }
     failure.next(format!("cargo xtask cluster-explain {cluster}"))
+}
+
+/// Returns the causes that `text` does not name already.
+pub fn not_named_in<'a>(text: &str, causes: &'a [Cause]) -> impl Iterator<Item = &'a Cause> {
+    causes.iter().filter(move |found| !text.contains(&found.cause))
 }
 
 /// Adds the fix for this cause to `failure`, whose text already names the cause.
@@ -524,6 +530,15 @@ pub fn document(explanation: &Explanation, cluster: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_in_the_text_are_not_named_again() {
+        let causes =
+            ["the VM of a is stopped", "the API does not answer"].map(|words| Cause::new(Link::Vm, "x", words));
+        let left = |text: &str| not_named_in(text, &causes).map(|cause| cause.cause.as_str()).collect::<Vec<_>>();
+        assert_eq!(left("Running: the API does not answer"), ["the VM of a is stopped"]);
+        assert_eq!(left("ScalingUp").len(), 2);
+    }
 
     #[test]
     fn proxmox_that_was_not_queried_is_unknown() {

@@ -139,7 +139,8 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
         let seen = (view, causes);
         Ok(if running { StepResult::ok(seen, detail) } else { StepResult::warning(seen, detail) })
     })?;
-    for found in &causes {
+    // The step's warning is what the cluster waits for.
+    for found in explain::not_named_in(&view.waits_for(), &causes) {
         let status = if found.lasting { Status::Failed } else { Status::Warning };
         cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
