@@ -105,15 +105,22 @@ pub fn resolve_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Path
             list_yaml_files(&dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
         let same = names.iter().map(String::as_str).find(|name| *name == stem);
         let near = same.or_else(|| domain::nearest::nearest(stem, names.iter().map(String::as_str)));
-        let failure = Failure::new(Code::NotFound, format!("there is no {what} `{given}`")).cause(match names.len() {
+        // Omni may have a cluster that no file describes.
+        let (lacks, writes) = match input {
+            Input::Cluster => {
+                let export =
+                    format!("`cargo xtask cluster-export {given}` writes the template of a cluster that Omni has");
+                ("cluster template", format!("{export}, `{} {given}` a new one", input.create()))
+            }
+            Input::MachineClass => (what, format!("`{} {given}` writes a new one", input.create())),
+        };
+        let failure = Failure::new(Code::NotFound, format!("there is no {lacks} `{given}`")).cause(match names.len() {
             0 => format!("`{}` does not exist, and `{}` contains none", file.display(), dir.display()),
             _ => format!("`{}` does not exist; there are: {}", file.display(), names.join(", ")),
         });
         Err(match near {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None if name::check(what, given).is_ok() => {
-                failure.hint(format!("check the name; `{} {given}` writes a new one", input.create()))
-            }
+            None if name::check(what, given).is_ok() => failure.hint(format!("check the name; {writes}")),
             None => failure.hint("check the name"),
         })
     };
@@ -517,6 +524,10 @@ pub fn refuse_invalid_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static st
     }
 }
 
+/// The hint for a template that does not exist; Omni may have its cluster nevertheless.
+pub const WRITE_TEMPLATE: &str =
+    "write it with `cargo xtask cluster-create`, or with `cargo xtask cluster-export` if Omni has the cluster";
+
 /// Returns the name of a template's cluster, and its location in the file.
 pub fn cluster_location(template: &ClusterTemplate) -> (String, Location) {
     (template.name.clone(), template.name_at.in_file(&template.place.file))
@@ -527,7 +538,7 @@ fn checked_templates(
     files: &[PathBuf],
     known: &TemplateFacts<'_>,
 ) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
-    let hint = "write it with `cargo xtask cluster-create`";
+    let hint = WRITE_TEMPLATE;
     let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (checked, _) in check_each(cx, files, hint, check)? {

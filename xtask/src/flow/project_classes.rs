@@ -62,7 +62,7 @@ pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
 pub fn read_templates(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Failure> {
     let mut found = Vec::new();
     for file in files {
-        let bytes = inputs::read(cx, file, "write it with `cargo xtask cluster-create`")?;
+        let bytes = inputs::read(cx, file, inputs::WRITE_TEMPLATE)?;
         found.extend(template::parse(&cx.paths.show(file), &bytes).value);
     }
     Ok(found)
