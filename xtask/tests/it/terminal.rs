@@ -57,7 +57,7 @@ impl TerminalSession {
                     // The terminal turns off echo after it shows the question.
                     std::thread::sleep(Duration::from_millis(100));
                 }
-                writeln!(keyboard, "{answer}").expect("typed");
+                keyboard.write_all(format!("{answer}\n").as_bytes()).expect("typed");
                 waiting = answers.next();
             }
             if let Some(status) = child.try_wait().expect("it can be asked") {
@@ -112,4 +112,15 @@ fn wait_has_a_line_for_each_machine_on_a_terminal() {
     on("cluster-explain demo --heal --yes", (30, 90))
         .says(&["└── demo-workers", "waiting for the step to take effect"]);
     on("cluster-delete demo --yes --allow-destroy demo", (12, 90));
+}
+
+/// Ctrl-D ends a prompt as Ctrl-C does. The terminal itself echoes only the line feed that is typed after it.
+#[test]
+fn error_after_an_aborted_prompt_has_its_own_line() {
+    let lab = Sandbox::with("");
+    lab.provider();
+    let mut command = lab.command(["machineclass-create"]);
+    let session = TerminalSession::with(&mut command, &[("Name of the machine class: ", "\u{4}")]).exits(130);
+    let after = session.shown.split_once("Name of the machine class: ").expect("it was asked").1;
+    assert!(after.starts_with("\r\n\r\nerror: interrupted while asking"), "{after:?}");
 }

@@ -151,6 +151,8 @@ fn read_line(question: &str) -> Result<String, Failure> {
             _ => break,
         }
     }
+    // The cursor is still behind the question.
+    let _ = writeln!(std::io::stderr().lock());
     Err(proc::interruption("asking"))
 }
 
