@@ -41,7 +41,7 @@ pub fn existing(
     compose: &str,
 ) -> Result<Existing, String> {
     let flag = |name: &str| omni.flag(name).filter(|value| !value.is_empty());
-    let file = flag("--config-path").map_or("", |_| ": settings in a file of --config-path are not read");
+    let file = flag("--config-path").map_or("", |_| ": settings in a --config-path file are not read");
     let no = |name: &str| format!("it has no --{name}{file}");
     let variable = |name: &str| files.iter().find_map(|file| file.get(name)).map(str::to_owned);
     let url = flag("--advertised-api-url").ok_or_else(|| no("advertised-api-url"))?;
@@ -68,7 +68,7 @@ pub fn existing(
         ("OMNI_INFRA_PROVIDER_KEY", provider.and_then(|_| key().or_else(|| variable("OMNI_SERVICE_ACCOUNT_KEY")))),
     ];
     let source = flag("--private-key-source").ok_or_else(|| no("private-key-source"))?;
-    let path = source.strip_prefix("file://").ok_or("the key of its store is not a file")?;
+    let path = source.strip_prefix("file://").ok_or("its store key is not in a file")?;
     let [etcd, sqlite] = stack::data_paths(omni).try_into().map_err(|_| no("sqlite-storage-path"))?;
     let bad = stack::unmounted(omni);
     if !bad.is_empty() {
@@ -76,8 +76,10 @@ pub fn existing(
     }
     let joins = flag("--machine-api-advertised-url").or_else(|| flag("--siderolink-api-advertised-url"));
     let joins = joins.filter(|url| url.trim_end_matches('/') != format!("https://{domain}:8090"));
-    let mut differs: Vec<String> =
-        joins.map(|url| format!("machines join at {url}, and here at https://{domain}:8090/")).into_iter().collect();
+    let mut differs: Vec<String> = joins
+        .map(|url| format!("machines join at {url}; this repository uses https://{domain}:8090/"))
+        .into_iter()
+        .collect();
     let (known, _) = stack::omni_settings(compose);
     let own = omni.args.iter().filter_map(|arg| arg.strip_prefix("--")?.split('=').next());
     for flag in
@@ -87,8 +89,7 @@ pub fn existing(
         differs.push(format!("--{flag}{key}, is not set here"));
     }
     let config = argument("--config-file").and_then(|path| provider?.host_path(&path));
-    let key =
-        omni.host_path(path).ok_or_else(|| format!("{path}, the key of its store, is not a file of this host"))?;
+    let key = omni.host_path(path).ok_or_else(|| format!("its store key {path} is not a file on this host"))?;
     let values = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     Ok(Existing { values, data: [etcd, sqlite], key, config, differences: differs })
 }
@@ -137,7 +138,7 @@ mod tests {
         let found = existing(&layout(UPSTREAM, &mounts), None, &[], COMPOSE).unwrap();
         let keys = ["OMNI_ACCOUNT_UUID", "OMNI_LAN_ADDRESS", "OMNI_TLS_CERT", "OMNI_INITIAL_USER", "OMNI_PROVIDER_ID"];
         assert_eq!(keys.map(|key| value(&found, key)), ["a", "192.0.2.9", "/c", "a@b.c", ""]);
-        let differs = "machines join at https://omni.example.com:8099/, and here at https://omni.example.com:8090/|\
+        let differs = "machines join at https://omni.example.com:8099/; this repository uses https://omni.example.com:8090/|\
             --join-tokens-mode, `services.siderolink.joinTokensMode` in docker/site.yaml, is not set here|\
             --auth-auth0-enabled, `auth.auth0.enabled` in docker/site.yaml, is not set here";
         assert_eq!(found.differences.join("|"), differs);
@@ -148,9 +149,9 @@ mod tests {
         let mounts = [("/v", "/_out"), ("/kit/omni.asc", "/omni.asc")];
         for (args, mounts, why) in [
             ("--config-path=/x.yaml", &mounts[..], "it has no --advertised-api-url: settings in a file"),
-            (ORIGINAL, &mounts[..1], "/omni.asc, the key of its store, is not a file of this host"),
+            (ORIGINAL, &mounts[..1], "its store key /omni.asc is not a file on this host"),
             (ORIGINAL, &mounts[1..], "/_out/etcd is not on a mount"),
-            (&ORIGINAL.replace("file://", "vault://"), &mounts, "the key of its store is not a file"),
+            (&ORIGINAL.replace("file://", "vault://"), &mounts, "its store key is not in a file"),
             (&ORIGINAL.replace("--sqlite", "--x"), &mounts, "it has no --sqlite-storage-path"),
         ] {
             let found = existing(&layout(args, mounts), None, &[], COMPOSE).unwrap_err();

@@ -68,7 +68,7 @@ fn check_names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mu
             .add_fault(format!("the certificate for {host} is number {} in the file, not the first", at + 1), ORDER);
     }
     let what = format!("it does not cover {host}: it is for {}", leaf.names());
-    found.add_fault(what, format!("have it issued for {host}; machines and the provider use that one name"));
+    found.add_fault(what, format!("get a certificate for {host}; machines and the provider use only that name"));
 }
 
 fn check_dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
@@ -79,7 +79,7 @@ fn check_dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
         let (name, until) = (each.name(), clock::date(each.not_after));
         if now < each.not_before {
             let what = format!("`{name}` is valid only from {} on", clock::date(each.not_before));
-            found.add_fault(what, "check this machine's clock; the certificate starts after the current time");
+            found.add_fault(what, "check this machine's clock; the certificate becomes valid after the current time");
         } else if now >= each.not_after {
             found.add_fault(format!("`{name}` expired on {until}"), RENEW);
         } else if left(each) < SOON_DAYS {
@@ -89,7 +89,7 @@ fn check_dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
 }
 
 const RENEW: &str = "renew it (certbot: `certbot renew`), then recreate the stack: `cargo xtask stack-up --recreate`";
-const ORDER: &str = "put the server's certificate first, then each one's issuer";
+const ORDER: &str = "put the server's certificate first, then the issuer of each certificate";
 const CHAIN: &str = "use the full chain: certbot's fullchain.pem, not cert.pem";
 
 fn check_links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: &mut ChainReport) {
@@ -105,20 +105,22 @@ fn check_links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, f
     }
     let Some(last) = chain.last() else { return };
     if last.is_self_signed() && chain.len() == 1 {
-        let what = "it is self-signed: machines refuse it unless they are configured to trust it".to_owned();
-        return found
-            .add_warning(what, "use one from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)");
+        let what = "it is self-signed: machines reject it unless they are configured to trust it".to_owned();
+        return found.add_warning(
+            what,
+            "use a certificate from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)",
+        );
     }
     let issuer = last.issuer_name().unwrap_or_else(|| "an unnamed authority".to_owned());
     match roots {
         Some(roots) if is_trusted(roots, last, now) => {}
         Some(_) if chain.len() == 1 => found.add_fault(
-            format!("the chain is incomplete: it has only the server's certificate, and its issuer `{issuer}` is not a trusted root"),
+            format!("the chain is incomplete: it contains only the server's certificate, and the issuer `{issuer}` is not a trusted root"),
             CHAIN,
         ),
         Some(_) => found.add_warning(
             format!("the chain ends at `{issuer}`, which this machine does not trust"),
-            "machines must trust that authority, or the chain lacks a certificate",
+            "make machines trust that authority, or add the certificate that the chain lacks",
         ),
         None if chain.len() == 1 => found.add_warning(
             format!("the chain has only the server's certificate; this machine cannot check whether `{issuer}` is trusted"),

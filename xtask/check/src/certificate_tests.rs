@@ -108,7 +108,7 @@ fn pem_is_read_like_omni() {
     for (text, why) in [
         (text.replace("-----BEGIN", "  -----BEGIN"), "text before"),
         (format!("\u{feff}{text}"), "text before"),
-        (text.replace(" CERTIFICATE", " TRUSTED CERTIFICATE"), "openssl's own form"),
+        (text.replace(" CERTIFICATE", " TRUSTED CERTIFICATE"), "OpenSSL's own format"),
     ] {
         assert!(read_pem(&text).unwrap_err().contains(why), "{text}");
     }

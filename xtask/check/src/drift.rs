@@ -119,8 +119,8 @@ pub fn machines(
         let detail = "its VM was created but no longer exists";
         let mut drift = Drift::new("request-without-vm", format!("machine request {id}"), detail);
         if let Some(vm) = renamed {
-            drift.detail.push_str(&format!(", or it is {}, which has the tag of its set", vm.object()));
-            let effect = "gives the VM its name back, if its UUID is that of the machine";
+            drift.detail.push_str(&format!(", or it is {}, which has its set's tag", vm.object()));
+            let effect = "restores the VM's name, if its UUID is the machine's";
             drift = drift.fix(effect, format!("qm set {} --name {id}", vm.id));
         }
         drift.fix("Omni requests a new machine", format!("cargo xtask machine-replace {id}"))
@@ -135,10 +135,10 @@ fn vm_without_request(vm: &Vm<'_>) -> Drift {
     let made = vm.has_provider_name();
     let detail = match made {
         true => format!("it has the name and the tag `{}` of the provider's VMs", own.join("`, `")),
-        false => format!("it has the tag `{}` and not the name of one of the provider's VMs", own.join("`, `")),
+        false => format!("it has the tag `{}`, but not a name that the provider gives its VMs", own.join("`, `")),
     };
     let drift = Drift::new("vm-without-request", vm.object(), format!("{detail}, but Omni has no such request"))
-        .fix("shows what it is: a clone has the tags of its original", format!("qm config {}", vm.id));
+        .fix("shows its configuration: a clone has the tags of its original", format!("qm config {}", vm.id));
     match made {
         true => drift.fix("destroys the VM with its disks", format!("qm stop {0}; qm destroy {0} --purge", vm.id)),
         false => drift.fix("removes the tag", format!("qm set {} --tags '{}'", vm.id, others.join(";"))),
@@ -161,7 +161,7 @@ fn compare_vm(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Val
         if wanted.saturating_mul(bytes) != is {
             let is =
                 if is % bytes == 0 { (is / bytes).to_string() } else { format!("{:.2}", is as f64 / bytes as f64) };
-            words.push(format!("it has {is} {unit}, the request asks for {wanted}"));
+            words.push(format!("it has {is} {unit}, the request specifies {wanted}"));
         }
     }
     if let Some(config) = config {
@@ -185,7 +185,7 @@ fn compare_vm(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Val
     };
     Some(match words.len() > usize::from(retag) {
         true => {
-            drift.fix("keeps it, also for new machines: change the class", "cargo xtask machineclass-apply NAME").fix(
+            drift.fix("keeps it for new machines too: change the class", "cargo xtask machineclass-apply NAME").fix(
                 "destroys the VM, and Omni requests a new machine",
                 format!("cargo xtask machine-replace {}", request.metadata.id),
             )
@@ -253,9 +253,9 @@ fn compare<T>(
     let word = |slot: &String| match (is.get(slot), wanted.get(slot)) {
         (Some(is), Some(wanted)) => {
             let (is, wanted) = differs(is, wanted)?;
-            Some(format!("its {what} {slot} has {is}, the request asks for {wanted}"))
+            Some(format!("its {what} {slot} has {is}, the request specifies {wanted}"))
         }
-        (Some(is), None) => Some(format!("it has a {what} {slot} ({}) that the request does not ask for", shown(is))),
+        (Some(is), None) => Some(format!("it has a {what} {slot} ({}) that the request does not include", shown(is))),
         (None, wanted) => Some(format!("its {what} {slot} ({}) is missing", wanted.map(&shown).unwrap_or_default())),
     };
     slots.into_iter().filter_map(word).collect()
@@ -288,15 +288,12 @@ pub fn unneeded_images(images: &[Image], guests: &BTreeSet<u64>, configs: Option
         let (kind, detail, effect) = match seed {
             Some(id) if !guests.contains(&id) => (
                 "seed-without-vm",
-                format!("it is the seed of VM {id}, which does not exist"),
-                "deletes it; make sure before that no guest has this ID (`pvesh get /cluster/resources --type vm`)",
+                format!("it is the seed image of VM {id}, which does not exist"),
+                "deletes it; first make sure that no guest has this ID (`pvesh get /cluster/resources --type vm`)",
             ),
             None if talos && used(file) == Some(false) => (
                 "image-not-used",
-                format!(
-                    "no VM of the provider has this Talos image of {} in a drive",
-                    crate::capacity::format_bytes(image.size)
-                ),
+                format!("no VM of the provider uses this Talos image of {}", crate::capacity::format_bytes(image.size)),
                 "deletes it; the provider downloads it again when it needs it",
             ),
             _ => return None,
@@ -369,20 +366,20 @@ mod tests {
         // Whether the change is in the list (or else in the configuration), the key, its value, and what is reported.
         for (listed, key, value, words) in [
             (true, "tags", json!("mine"), "the tag `machine-request.demo-workers` is missing"),
-            (true, "maxcpu", json!(5), "it has 5 vCPUs, the request asks for 4"),
-            (true, "maxmem", json!(more), "it has 4096.00 MiB of memory, the request asks for 4096"),
-            (true, "maxdisk", json!(large), "it has 41 GiB of disk, the request asks for 40"),
+            (true, "maxcpu", json!(5), "it has 5 vCPUs, the request specifies 4"),
+            (true, "maxmem", json!(more), "it has 4096.00 MiB of memory, the request specifies 4096"),
+            (true, "maxdisk", json!(large), "it has 41 GiB of disk, the request specifies 40"),
             (
                 false,
                 "net0",
                 json!("virtio=BC,bridge=vmbr1,tag=21"),
-                "net0 has vmbr1 with VLAN 21, the request asks for vmbr1 with VLAN 20",
+                "net0 has vmbr1 with VLAN 21, the request specifies vmbr1 with VLAN 20",
             ),
-            (false, "net0", json!("e1000=BC,tag=20"), "net0 has no bridge, the request asks for vmbr1 with VLAN 20"),
-            (false, "net1", json!("virtio=BC,bridge=vmbr9"), "net1 has vmbr9, the request asks for vmbr0"),
+            (false, "net0", json!("e1000=BC,tag=20"), "net0 has no bridge, the request specifies vmbr1 with VLAN 20"),
+            (false, "net1", json!("virtio=BC,bridge=vmbr9"), "net1 has vmbr9, the request specifies vmbr0"),
             (false, "net1", Value::Null, "card net1 (vmbr0) is missing"),
             (false, "net7", json!("virtio,bridge=vmbr2"), "a card net7 (vmbr2) that"),
-            (false, "scsi1", json!("ceph:x,size=150G"), "scsi1 has 150.0 GiB, the request asks for 100.0 GiB"),
+            (false, "scsi1", json!("ceph:x,size=150G"), "scsi1 has 150.0 GiB, the request specifies 100.0 GiB"),
             (false, "scsi1", Value::Null, "disk scsi1 (100.0 GiB) is missing"),
             (false, "virtio3", json!("/dev/disk/by-id/x"), "a disk virtio3 (an unknown size) that"),
         ] {

@@ -45,7 +45,7 @@ pub fn machine_class() -> Value {
 pub fn site() -> Value {
     let mut schema = settings::schema(Minor::from(&table().recommended.omni.version));
     schema["$schema"] = json!(DRAFT);
-    schema["title"] = json!("Omni's settings of a site");
+    schema["title"] = json!("site-specific Omni settings");
     schema
 }
 

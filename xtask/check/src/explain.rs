@@ -149,13 +149,13 @@ impl Cause {
         // The provider reports a wrong selector, but the machine class defines it.
         let link = if self.id.starts_with("selector-") { Link::Template } else { self.link };
         match (self.id.as_str(), link) {
-            ("cluster-locked", _) => "the person who locked the cluster has to agree",
+            ("cluster-locked", _) => "whoever locked the cluster must agree",
             ("not-synced", _) => "you decide whether this cluster should exist",
             ("drain-blocked", _) => "you decide whether the workload may be interrupted",
             ("omni-refuses" | "keys.account" | "keys.provider", _) => {
-                "an administrator of Omni has to make a key or correct it"
+                "an Omni administrator must create a key or correct it"
             }
-            ("omni.licence", _) => "a person has to read and accept it",
+            ("omni.licence", _) => "you must read and accept it",
             ("no-talos-versions", _) | (_, Link::Omni) => {
                 "it needs rights on this host, in its network, or in the tailnet's settings"
             }
@@ -165,8 +165,8 @@ impl Cause {
             (_, Link::ProviderStep | Link::ProxmoxTask | Link::Vm) => {
                 "it needs rights on this host or in Proxmox that this program does not have"
             }
-            (_, Link::Network | Link::Join) => "it needs the machine's console, or the settings of its network",
-            (_, Link::Configuration | Link::Kubernetes) => "somebody has to read the machine's log and decide",
+            (_, Link::Network | Link::Join) => "it needs access to the machine's console or its network settings",
+            (_, Link::Configuration | Link::Kubernetes) => "you must read the machine's log and decide",
         }
     }
 
@@ -337,7 +337,7 @@ impl Chain {
                 let cause = Cause::new(Link::Cluster, "not-synced", format!("Omni has no cluster `{name}`"));
                 let cause = cause.evidence(format!("{file} exists but was not synced, or its cluster was deleted"));
                 self.add_blocking(cause.fix(
-                    "sync it, and Omni creates the cluster",
+                    "sync it; Omni then creates the cluster",
                     format!("cargo xtask cluster-sync {name} --dry-run"),
                 ));
             }
@@ -389,7 +389,7 @@ impl Chain {
                 ),
             );
         } else if set.tearing_down && have == 0 {
-            let words = format!("{id}: its machines are deleted; Omni is removing it");
+            let words = format!("{id}: its machines are gone; Omni is removing the machine set");
             self.add_wait(Link::MachineSet, (since, "seconds", words));
         } else if have < set.wanted {
             let words = format!("{id}: Omni has requested {have} of {}", count(set.wanted, "machine"));
@@ -411,7 +411,7 @@ impl Chain {
         if view.upgrade.contains("has failed") {
             let cause = Cause::new(Link::Configuration, "upgrade-failed", view.upgrade.clone());
             self.add_blocking(
-                cause.fix("the message names the step; a sync with the old version reverts it", status()),
+                cause.fix("the message shows the step; syncing the old version reverts the upgrade", status()),
             );
         } else if !view.upgrade.is_empty() {
             self.add_wait(Link::Configuration, (None, "3 to 5 min a machine", view.upgrade.clone()));
@@ -428,7 +428,7 @@ impl Chain {
             let outage = match (view.kubernetes_api_ready, view.load_balancer_healthy) {
                 (false, _) => Some((
                     "kubernetes-api",
-                    "the Kubernetes API does not answer, although Omni still counts the machines as ready",
+                    "the Kubernetes API does not respond, although Omni still counts the machines as ready",
                 )),
                 (_, Some(false)) => Some(("load-balancer", "the load balancer of its Kubernetes API is not healthy")),
                 _ => None,
@@ -449,7 +449,7 @@ impl Chain {
                 });
                 let cause = Cause::new(Link::Kubernetes, id, words).evidence(since).lasting(false);
                 self.add_blocking(cause.fix(
-                    "the log of a control plane shows why: etcd without a quorum, a full disk, or a machine that Omni has not missed yet",
+                    "a control plane's log shows why: etcd without a quorum, a full disk, or a lost machine that Omni has not noticed yet",
                     format!("omnictl machine-logs {uuid} --tail 50"),
                 ));
             }
@@ -464,7 +464,7 @@ impl Chain {
         match clock::parse_rfc3339(&view.since) {
             Some(since) if facts.now.saturating_sub(since) >= JOINED => {
                 let cause = Cause::new(Link::Cluster, "cluster-held", words).evidence(held_by).lasting(false);
-                let fix = "Omni's log says what they wait for; deleting it again does no harm, and waits for them";
+                let fix = "Omni's log shows what they wait for; deleting the cluster again is safe, and waits for them";
                 self.add_blocking(cause.task(fix, &["cluster-delete", name]));
             }
             since => self.add_wait(Link::Cluster, (since, "seconds", format!("{words}{by}"))),
@@ -497,7 +497,7 @@ impl Chain {
             let words = format!("cluster `{name}` is locked: Omni rejects changes to it");
             let cause = Cause::new(Link::Cluster, "cluster-locked", words).evidence(differs);
             let unlock = format!("omnictl cluster unlock {name}");
-            self.add_blocking(cause.fix("unlock it if the person who locked it agrees, then sync again", unlock));
+            self.add_blocking(cause.fix("unlock it if whoever locked it agrees, then sync again", unlock));
         } else if lacks || self.causes.is_empty() && !view.running && self.waits.is_empty() {
             let words = format!("the template of `{name}` was only partly synced to Omni");
             let cause = Cause::new(Link::Template, "template-not-synced", words).evidence(differs);
@@ -645,7 +645,7 @@ fn list_departing(facts: &Facts) -> Vec<DepartingMachine> {
         let acts = match machine.party {
             Actor::Provider => format!("the provider `{}` deletes its VM", machine.provider),
             Actor::Machine => "the machine leaves its cluster, and Omni has no connection to it".to_owned(),
-            Actor::Omni => "Omni resets the machine, which leaves etcd before".to_owned(),
+            Actor::Omni => "Omni resets the machine after it leaves etcd".to_owned(),
             Actor::None => "Omni, once the workers are deleted".to_owned(),
         };
         let vm = vm_of(facts, machine);
@@ -665,14 +665,14 @@ fn first_difference(template: &ClusterTemplate, view: &ClusterView) -> Option<(S
     template.sets.iter().find_map(|set| {
         let (id, wanted) = (set.id(&template.name), u64::from(set.machine_count()?));
         match view.machine_sets.iter().find(|there| there.id == id) {
-            None => Some((format!("Omni has no machine set {id}, which the template asks for"), true)),
+            None => Some((format!("Omni does not have the machine set {id}, which the template defines"), true)),
             Some(there) if there.tearing_down && wanted > 0 => {
-                Some((format!("Omni is removing the machine set {id}, which the template asks for"), false))
+                Some((format!("Omni is removing the machine set {id}, which the template defines"), false))
             }
             Some(there) if there.class.is_empty() || there.wanted == wanted => None,
             Some(there) => {
                 let words =
-                    format!("{id}: the template asks for {}, Omni has {}", count(wanted, "machine"), there.wanted);
+                    format!("{id}: the template specifies {}, Omni has {}", count(wanted, "machine"), there.wanted);
                 Some((words, false))
             }
         }

@@ -183,7 +183,7 @@ pub fn view(sources: &Sources<'_>) -> Fleet {
     let waiting = |machine: &&Machine<'_>| matches!(machine.mark, Mark::Waits | Mark::Off);
     let wait = |machine: &Machine<'_>| {
         let off = machine.mark == Mark::Off && machine.waits_for.is_empty();
-        let waits_for = if off { "its VM to be started" } else { machine.waits_for };
+        let waits_for = if off { "its VM to start" } else { machine.waits_for };
         [machine.name, &machine.cluster, machine.node.unwrap_or("–"), waits_for].map(str::to_owned)
     };
     let vms = all.iter().filter_map(|node| node.vms.known()).flatten();

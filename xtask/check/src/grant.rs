@@ -81,10 +81,9 @@ impl<'a> Policy<'a> {
             }
         }
         if found.is_empty() && !misspelt {
-            let message =
-                "no grant has tsidp's capability: logins get no claim from it, and no user can open its admin page";
+            let message = "no grant contains tsidp's capability: logins get no extra claims, and no user can open tsidp's admin page";
             let fix =
-                format!("add a grant with \"app\": {{\"{CAPABILITY}\": [{{…}}]}}; tsidp/grant.json is one to merge");
+                format!("add a grant with \"app\": {{\"{CAPABILITY}\": [{{…}}]}}; you can merge tsidp/grant.json");
             self.error("grant-capability", self.root.at, message, fix);
         }
         found
@@ -122,9 +121,8 @@ impl<'a> Policy<'a> {
             for claim in rule.get("extraClaims").map(Node::entries).unwrap_or_default() {
                 let name = claim.key.as_str();
                 if PROTECTED.split(' ').any(|claim| claim == name) {
-                    let message = format!(
-                        "`{name}` is tsidp's own claim: every request for a token fails with 400 because of it"
-                    );
+                    let message =
+                        format!("`{name}` is a claim that tsidp sets itself: every token request fails with 400");
                     self.error("grant-protected-claim", claim.at, message, "remove it");
                 }
                 if claim.value.is_map() {
@@ -135,7 +133,7 @@ impl<'a> Policy<'a> {
                     && first.scalar().map(|s| &s.text) != claim.value.scalar().map(|s| &s.text)
                 {
                     let message = format!(
-                        "the claim `{name}` has another value at line {}: which one a user gets is undefined",
+                        "the claim `{name}` has a different value at line {}: which value a user gets is undefined",
                         first.at.line
                     );
                     self.error("grant-claim-conflict", claim.at, message, "give it one value in all grants");
@@ -146,7 +144,7 @@ impl<'a> Policy<'a> {
                         _ => self.error(
                             "grant-email-verified",
                             claim.value.at,
-                            "`email_verified` must be the boolean true: Omni refuses text and false with `invalid jwt`",
+                            "`email_verified` must be the boolean true: Omni rejects text and false with `invalid jwt`",
                             "write \"email_verified\": true, without quotes",
                         ),
                     }
@@ -155,7 +153,7 @@ impl<'a> Policy<'a> {
         }
         let wrong = self.findings.iter().any(|finding| finding.rule == "grant-email-verified");
         if verified.is_empty() && !rules.is_empty() && !wrong {
-            let message = "no rule adds the claim `email_verified`: Omni refuses every login with `invalid jwt`";
+            let message = "no rule adds the claim `email_verified`: Omni rejects every login with `invalid jwt`";
             let fix = "add \"extraClaims\": {\"email_verified\": true} to the rule for everyone who logs in";
             self.error("grant-email-verified", rules[0].rule.at, message, fix);
         }
@@ -169,14 +167,14 @@ impl<'a> Policy<'a> {
         let sources: Vec<&str> = verified.iter().flat_map(|grant| texts(grant, "src")).collect();
         let at = verified[0].get("src").map_or(verified[0].at, |src| src.at);
         if sources.iter().all(|source| source.starts_with("tag:")) {
-            let fix = "give it to people: autogroup:member, or a group of yours";
+            let fix = "give it to users: autogroup:member, or one of your groups";
             self.error("grant-src", at, "the claim applies only to tagged devices, which tsidp does not log in", fix);
             return;
         }
         let narrow = |source: &&str| ["autogroup:admin", "autogroup:owner"].contains(source);
         if sources.iter().all(|source| narrow(source) || source.starts_with("tag:")) {
-            let message = "only administrators of the tailnet get the claim: everyone else is refused by Omni";
-            self.warning("grant-src", at, message, "give it to everyone who uses Omni, such as autogroup:member");
+            let message = "only tailnet administrators get the claim: Omni rejects everyone else";
+            self.warning("grant-src", at, message, "give it to everyone who uses Omni, e.g. autogroup:member");
         }
         let Some(user) = user else { return };
         if self.covers(&sources, user) == Some(false) {
@@ -227,7 +225,12 @@ impl<'a> Policy<'a> {
                         self.warning("grant-admin", entry.at, message, "limit it to autogroup:admin");
                     }
                     Some(Value::Bool(_)) => {}
-                    _ => self.error("grant-field", entry.value.at, format!("`{field}` is true or false"), "write true"),
+                    _ => self.error(
+                        "grant-field",
+                        entry.value.at,
+                        format!("`{field}` must be true or false"),
+                        "write true",
+                    ),
                 }
             }
         }
@@ -271,11 +274,11 @@ impl<'a> Policy<'a> {
         let device =
             |source: &str| source == "*" || !(source.contains('@') || source.contains("group:") || tagged(source));
         if !sources.iter().any(|source| tagged(source) || device(source)) {
-            let message = "no tagged device can reach tcp:443 of tsidp: Omni's node is tagged, contacts tsidp at its start, and exits without a response";
+            let message = "no tagged device can reach tcp:443 of tsidp: Omni's node is tagged, contacts tsidp when it starts, and exits if it gets no response";
             self.error("grant-network", self.root.at, message, fix);
         }
         if sources.iter().all(|source| tagged(source)) {
-            self.error("grant-network", self.root.at, "no person may reach tcp:443 of tsidp to log in", fix);
+            self.error("grant-network", self.root.at, "no user may reach tcp:443 of tsidp to log in", fix);
         }
     }
 
@@ -304,7 +307,7 @@ impl<'a> Policy<'a> {
                         self.error(
                             "grant-tag-owner",
                             item.at,
-                            format!("`{tag}` has no owner: Tailscale refuses it"),
+                            format!("`{tag}` has no owner: Tailscale rejects it"),
                             fix,
                         );
                     }

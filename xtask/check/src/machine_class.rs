@@ -92,17 +92,17 @@ fn report_placeholders(stream: &yaml::Stream, report: &mut Report<'_>) {
     let left = classes.flat_map(placeholder::find_in_node).filter(|left| !["id", "providerid"].contains(&left.key));
     for left in left {
         let message = format!("`{}` looks like a placeholder: Omni uses it unchanged", left.text);
-        let fix = format!("write the value that is meant in `{}`", left.key);
+        let fix = format!("write the intended value in `{}`", left.key);
         report.warning("class-placeholder", left.at, message, fix);
     }
 }
 
 fn check_class(class: &MachineClass, context: &ClassContext<'_>, report: &mut Report<'_>) -> Option<String> {
     if placeholder::is_placeholder(&class.id) {
-        let message = format!("`{}` looks like a placeholder: the class gets that name", class.id);
+        let message = format!("`{}` looks like a placeholder: it becomes the class's name", class.id);
         report.warning("class-placeholder", class.id_at, message, "name the class");
     } else if !class.id.is_empty() && !class.id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        let message = format!("`{}`: commands and names of files need quotes for such a name", class.id);
+        let message = format!("`{}`: this name needs quotes in commands and file names", class.id);
         let fix = "use letters, digits and `-`";
         report.warning("class-name", class.id_at, message, fix);
     }
@@ -110,7 +110,7 @@ fn check_class(class: &MachineClass, context: &ClassContext<'_>, report: &mut Re
     match &class.auto_provision {
         Some(provision) => {
             if !class.match_labels.is_empty() {
-                let message = "`autoprovision` and `matchlabels` exclude each other";
+                let message = "`autoprovision` and `matchlabels` are mutually exclusive";
                 let fix = "keep `autoprovision` for machines that a provider creates, `matchlabels` for existing ones";
                 report.error("class-both-sources", provision.at, message, fix);
             }
@@ -129,8 +129,8 @@ fn check_metadata(class: &MachineClass, report: &mut Report<'_>) {
     let entry = |(key, value): &(String, String)| !key.is_empty() && fits(key, 1024) && fits(value, 16 << 10);
     let sound = |entries: &[(String, String)]| entries.len() <= 256 && entries.iter().all(entry);
     if !fits(&class.id, 1024) || !sound(&class.labels) || !sound(&class.annotations) {
-        let message = "the id, a label or an annotation is too long, has no key or holds a control character";
-        let fix = "up to 1024 bytes for an id and a key, 16 KiB for a value, 256 of either";
+        let message = "the id, a label or an annotation is too long, has no key or contains a control character";
+        let fix = "use up to 1024 bytes for an id or key, 16 KiB for a value, and up to 256 labels and 256 annotations";
         report.error("class-metadata-limits", class.id_at, message, fix);
     }
 }
@@ -147,11 +147,11 @@ fn check_match_labels(class: &MachineClass, report: &mut Report<'_>) {
         match labels::parse(selector) {
             Err(error) => {
                 let message = format!("`{selector}` cannot be read: {error}");
-                let fix = "KEY, !KEY, KEY = V, KEY in (A, B) or KEY >= N, joined by commas";
+                let fix = "use KEY, !KEY, KEY = V, KEY in (A, B) or KEY >= N, joined by commas";
                 report.error("class-match-labels", at, message, fix);
             }
             Ok(keys) if keys.iter().any(|k| k == "omni.sidero.dev/no-manual-allocation") => {
-                let message = "the server allows no selector over omni.sidero.dev/no-manual-allocation";
+                let message = "the server does not allow selectors on omni.sidero.dev/no-manual-allocation";
                 report.error("class-no-manual-allocation", at, message, "leave it out");
             }
             Ok(_) => {}
@@ -171,11 +171,11 @@ fn check_auto_provision(
     if limited && (args.len() > 64 || args.iter().any(|a| a.len() > 256 || a.contains(char::is_control))) {
         let message =
             "the server accepts up to 64 kernel arguments of up to 256 bytes each, without control characters";
-        report.error("class-kernel-args", provision.at, message, "use fewer or shorter ones");
+        report.error("class-kernel-args", provision.at, message, "use fewer or shorter arguments");
     }
     if id.is_empty() {
-        let message = "`providerid` is missing: the server answers \"providerID can not be empty\"";
-        report.error("class-provider-id", at, message, "name the provider by its `--id`");
+        let message = "`providerid` is missing: the server responds \"providerID can not be empty\"";
+        report.error("class-provider-id", at, message, "set it to the provider's `--id`");
         return None;
     }
     check_provider_id(provision, context, report);
@@ -202,13 +202,13 @@ fn check_provider_id(provision: &AutoProvision, context: &ClassContext<'_>, repo
         let message = match context.omni {
             Some(omni) if omni.is_before(10, 0) => {
                 format!(
-                    "`{id}` is not a DNS label: Omni {omni} accepts it, 1.10 and later create no provider of this id"
+                    "`{id}` is not a DNS label: Omni {omni} accepts it, but 1.10 and later create no provider with this id"
                 )
             }
-            Some(omni) => format!("`{id}` is not a DNS label: Omni {omni} creates no provider of this id"),
-            None => format!("`{id}` is not a DNS label: Omni 1.10 and later create no provider of this id"),
+            Some(omni) => format!("`{id}` is not a DNS label: Omni {omni} creates no provider with this id"),
+            None => format!("`{id}` is not a DNS label: Omni 1.10 and later create no provider with this id"),
         };
-        let fix = "keep it if the provider exists in Omni; else register it under a-z, 0-9 and `-`, up to 63 (OMNI_PROVIDER_ID)";
+        let fix = "keep it if the provider exists in Omni; otherwise register one with a-z, 0-9 and `-`, up to 63 characters (OMNI_PROVIDER_ID)";
         report.warning("class-provider-name", at, message, fix);
     }
 }
@@ -233,7 +233,7 @@ fn schema_of<'a>(
     };
     let Some(provider) = providers.iter().find(|p| p.id == *id) else {
         let names: Vec<&str> = providers.iter().map(|p| p.id.as_str()).collect();
-        let message = format!("no provider `{id}` has registered with Omni: it refuses the class");
+        let message = format!("no provider `{id}` has registered with Omni: Omni rejects the class");
         let fix = match names.is_empty() {
             true => "set it up with `cargo xtask provider-setup`".to_owned(),
             false => domain::nearest::suggestion(id, &names),
@@ -243,7 +243,7 @@ fn schema_of<'a>(
         return (built_in.filter(|_| ours), source.to_owned());
     };
     if provider.is_static {
-        let message = format!("`{id}` is a provider of machines that exist already");
+        let message = format!("`{id}` is a provider for existing machines");
         let fix = "use a provider that creates machines";
         report.error("class-static-provider", at, message, fix);
     }
@@ -275,8 +275,8 @@ fn warn_unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &m
     // `proxmox-west` is a different provider for someone who has several.
     let fix = match (nearest(id, context.proxmox_ids().filter(|own| !id.starts_with(own))), context.providers) {
         (Some(near), _) => format!("did you mean `{near}`?"),
-        (None, None) => "ask Omni by leaving out --offline".to_owned(),
-        (None, Some(_)) => "compare it with the documentation of that provider".to_owned(),
+        (None, None) => "run without --offline to query Omni".to_owned(),
+        (None, Some(_)) => "compare it with that provider's documentation".to_owned(),
     };
     report.warning("class-provider-schema", at, message, fix);
 }

@@ -17,7 +17,7 @@ pub struct Discovery {
 pub fn discovery(text: &str, issuer: &str) -> Discovery {
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else {
         let verdict = Diagnosis::failed("the response is not a discovery document")
-            .fix("another service has this name or port: check OIDC_ISSUER_URL, and that tsidp runs");
+            .fix("another service uses this name or port: check OIDC_ISSUER_URL, and that tsidp is running");
         return Discovery { verdict, jwks: None };
     };
     let jwks = document.get("jwks_uri").and_then(Value::as_str).filter(|url| !url.is_empty()).map(str::to_owned);
@@ -44,7 +44,7 @@ fn verdict(document: &Map<String, Value>, issuer: &str) -> Diagnosis {
     lacking.extend(lacks("response_types_supported", &["code"]));
     if !lacking.is_empty() {
         return Diagnosis::failed(format!("it does not offer {}", lacking.join(", ")))
-            .fix("is this tsidp? Omni asks for openid, profile, email");
+            .fix("check that this is tsidp: Omni requests openid, profile, email");
     }
     Diagnosis::ok(format!("issuer {issuer}"))
 }
@@ -63,7 +63,7 @@ pub fn keys(text: &str) -> Diagnosis {
             && key["n"].as_str().is_some_and(|n| !n.is_empty())
     };
     match keys.iter().filter(signs).count() {
-        0 => Diagnosis::failed(format!("none of {} signs with RS256", domain::words::count(keys.len(), "key"))),
+        0 => Diagnosis::failed(format!("none of {} is for RS256", domain::words::count(keys.len(), "key"))),
         count => Diagnosis::ok(format!("{count} for RS256")),
     }
 }

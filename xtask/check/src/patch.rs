@@ -15,7 +15,7 @@ use yaml::{CopyOrigin, Data, Finding, Location, Node, Position};
 const EVERY_DOCUMENT: u64 = 10;
 /// Fields of documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on.
 const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "issuer.privateKey")];
-const KUBERNETES_OBJECTS: &str = "Kubernetes objects go into kubernetes.manifests of the Cluster document";
+const KUBERNETES_OBJECTS: &str = "put Kubernetes objects into kubernetes.manifests of the Cluster document";
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
 pub const LEGACY: &[&str] = &["machine", "cluster", "debug", "persist"];
 
@@ -94,7 +94,7 @@ fn check_stream(file: &str, mut stream: yaml::Stream, at: Position, known: Patch
 pub fn placeholders<'a>(file: &str, documents: impl IntoIterator<Item = &'a Node>) -> Vec<Finding> {
     let report = |left: placeholder::Placeholder<'_>| {
         let message = format!("`{}` looks like a placeholder: Omni and the machines use it unchanged", left.text);
-        Finding::warning("template-placeholder", left.at.in_file(file), message, "write the value that is meant")
+        Finding::warning("template-placeholder", left.at.in_file(file), message, "write the intended value")
     };
     documents.into_iter().flat_map(placeholder::find_in_node).map(report).collect()
 }
@@ -110,7 +110,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, at: Position, know
     let mut decoded = 0;
     for (n, document) in documents.iter().enumerate().filter(|(_, d)| !d.is_null()) {
         if !document.is_map() {
-            let message = format!("a Talos configuration is a mapping, this is {}", document.tag_name());
+            let message = format!("a Talos configuration must be a mapping, but this is {}", document.tag_name());
             patch.report_form(document.at, message, "start it with `machine:` or `cluster:`");
             continue;
         }
@@ -121,7 +121,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, at: Position, know
         let mut rest = document.clone();
         match prune(&mut rest, Parent::Document, false, &Header::of(document)) {
             Err((at, message)) => {
-                let fix = "delete a field or a whole document, or an entry of a list by one of its values";
+                let fix = "delete a field, a whole document, or a list entry by one of its values";
                 patch.report_form(at, message, fix);
             }
             Ok(true) => decoded += 1,
@@ -192,10 +192,10 @@ fn prune(node: &mut Node, parent: Parent, in_list: bool, header: &Header) -> Res
                         "`$patch: delete` in a list needs a value that selects the entry"
                     }
                     Parent::Document | Parent::Map if in_list => {
-                        "`$patch: delete` inside an entry of a list: Talos deletes whole entries"
+                        "`$patch: delete` inside a list entry: Talos deletes only whole entries"
                     }
                     Parent::Document if header != (true, true) => {
-                        "a document that is deleted as a whole needs apiVersion and kind"
+                        "deleting a whole document requires both apiVersion and kind"
                     }
                     _ if header.0 != header.1 => "`$patch: delete` needs both apiVersion and kind, or neither",
                     _ => return Ok(true),
@@ -252,14 +252,15 @@ impl Patch<'_> {
         if self.seen.iter().any(same) {
             let message =
                 format!("a second document {}", if header.kind.is_empty() { "without kind" } else { &header.kind });
-            self.report_form(document.at, message, "merge the two: Talos refuses duplicates");
+            self.report_form(document.at, message, "merge them: Talos rejects duplicates");
         }
         if let Some(other) = self.seen.iter().find(|seen| seen.excludes(&header, reader)) {
-            let message = format!("{} and {} of one name: Talos refuses both together", other.kind, header.kind);
-            self.report_form(document.at, message, "keep one of the two");
+            let message =
+                format!("{} and {} have the same name: Talos rejects the combination", other.kind, header.kind);
+            self.report_form(document.at, message, "keep only one of them");
         }
         if header.peer.as_ref() == Some(&header.name) {
-            let message = "a VethConfig whose two ends have one name: Talos refuses it";
+            let message = "both ends of a VethConfig have the same name: Talos rejects it";
             self.report_form(document.at, message, "give `name` and `peer.name` different names");
         }
         self.seen.push(header.clone());
@@ -291,8 +292,9 @@ impl Patch<'_> {
             }
             (V1ALPHA1, kind) => kind,
             (version, kind) => {
-                let message =
-                    format!("{version} {kind} is not a Talos configuration: those have `apiVersion: v1alpha1`");
+                let message = format!(
+                    "{version} {kind} is not a Talos configuration: Talos documents have `apiVersion: v1alpha1`"
+                );
                 self.report_form(document.at, message, KUBERNETES_OBJECTS);
                 return None;
             }
@@ -306,8 +308,7 @@ impl Patch<'_> {
         let (found, minor) = (found?, self.known.talos);
         let newer = found.talos().filter(|talos| minor.is_some_and(|minor| minor < *talos));
         self.findings.extend(newer.zip(minor).map(|(talos, minor)| {
-            let message =
-                format!("Talos 1.{talos} is the first that reads `{kind}`: the machines of this cluster run 1.{minor}");
+            let message = format!("`{kind}` requires Talos 1.{talos} or later: this cluster's machines run 1.{minor}");
             let fix = "write the older form of the setting, or use a newer Talos";
             Finding::error("template-patch-kind-talos", place, message, fix)
         }));
@@ -391,18 +392,19 @@ fn unknown_kind(
     let since = found.and_then(Kind::omnictl);
     match (found.map_or(Some(false), |found| found.known_to(reader)), since, omni) {
         (Some(true), ..) => None,
-        (None, Some(since), _) => unsure(format!("omnictl 1.{since} is the first that knows `{kind}`")),
+        (None, Some(since), _) => unsure(format!("`{kind}` requires omnictl 1.{since} or later")),
         (_, Some(since), Some(omni)) if reader.exact => {
             let message = format!(
-                "omnictl {omni} does not know `{kind}` (\"{kind}\" \"v1alpha1\": not registered): 1.{since} is the first \
-                 that does"
+                "omnictl {omni} does not support `{kind}` (\"{kind}\" \"v1alpha1\": not registered): it requires \
+                 1.{since} or later"
             );
             let fix =
                 format!("write the older form of the setting, or update Omni to 1.{since} (docs/how-to/upgrade.md)");
             Some(Finding::error("template-patch-kind", place, message, fix))
         }
         (.., Some(omni)) if reader.exact => {
-            let message = format!("omnictl {omni} knows no document `{kind}`: \"{kind}\" \"v1alpha1\": not registered");
+            let message =
+                format!("omnictl {omni} has no document kind `{kind}`: \"{kind}\" \"v1alpha1\": not registered");
             let fix = match nearest(kind, talos::kinds()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => KUBERNETES_OBJECTS.to_owned(),
@@ -420,13 +422,13 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
     let (rule, message, fix) = match &problem.fault {
         Fault::Key { since: Some(since), .. } => (
             "template-patch-unknown-field",
-            format!("{program} does not know the field `{path}`: 1.{since} is the first that does"),
+            format!("{program} does not support the field `{path}`: it requires 1.{since} or later"),
             format!("remove it, or update Omni to 1.{since} (docs/how-to/upgrade.md)"),
         ),
         Fault::Key { key, .. } if key == "<<" => (
             "template-patch-unknown-field",
-            format!("{program} treats the `<<` of `{path}` as a field that it does not know"),
-            "write out what it merges, or write the patch as a mapping instead of a text".to_owned(),
+            format!("{program} treats the `<<` of `{path}` as an unknown field"),
+            "write out the merged values, or write the patch as a mapping instead of text".to_owned(),
         ),
         Fault::Key { key, known, .. } => (
             "template-patch-unknown-field",

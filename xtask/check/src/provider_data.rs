@@ -17,8 +17,8 @@ use selector::{self, Program, Storage};
 use yaml::{Data, Entry, Finding, Node, Position, Value};
 
 /// How to have Talos installed on the first disk.
-pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machine.install.disk: /dev/sda` in a patch of \
-                                    the machine set (up to Omni 1.10; later ones refuse that field)";
+pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machine.install.disk: /dev/sda` in a \
+                                    patch of the machine set (up to Omni 1.10; later versions reject that field)";
 
 /// QEMU's CPU models without SSE4.2, SSSE3 or POPCNT, which x86-64-v2 requires (QEMU docs/system/cpu-models-x86-abi.csv).
 const BELOW_V2: &str = "486 athlon Conroe core2duo coreduo kvm32 kvm64 Opteron_G1 Opteron_G2 Opteron_G3 Penryn pentium \
@@ -66,14 +66,16 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
         // Nothing reads past the first document, so an error there has no effect.
         let fault = report.findings.iter_mut().rfind(|f| f.is_error() && f.rule != "yaml-duplicate-key");
         if let Some(fault) = fault {
-            let message =
-                format!("after the first document of `providerdata`, the only one that is read: {}", fault.message);
+            let message = format!(
+                "after the first document of `providerdata`, the only document that is read: {}",
+                fault.message
+            );
             let fix = "remove everything after the first document";
             *fault = Finding::warning("providerdata-second-document", fault.place.clone(), message, fix);
         }
     }
     if let Some(second) = stream.documents.get(1) {
-        let message = "Omni and the provider read the first document of `providerdata` and no other";
+        let message = "Omni and the provider read only the first document of `providerdata`";
         let fix = "remove everything from `---` on";
         report.warning("providerdata-second-document", second.root.at, message, fix);
     }
@@ -107,7 +109,7 @@ fn report_keys_of_other_types(node: &Node, report: &mut Report<'_>) {
     for entry in node.entries() {
         if entry.is_not_string {
             let message = format!(
-                "the key `{}` is not text: the server answers \"invalid jsonType map[interface {{}}]interface {{}}\"",
+                "the key `{}` is not text: the server responds \"invalid jsonType map[interface {{}}]interface {{}}\"",
                 entry.key
             );
             report.error("providerdata-schema", entry.at, message, "quote it");
@@ -124,7 +126,7 @@ fn mismatch(m: &Mismatch, schema: Schema<'_>, report: &mut Report<'_>) {
         && KEYS.iter().any(|k| k.name == top && !k.since.is_in(Provider::Untagged));
     match m.kind {
         MismatchKind::Keyword | MismatchKind::Endless => {
-            report.warning("providerdata-schema-keyword", m.at, message, "none needed: Omni itself decides");
+            report.warning("providerdata-schema-keyword", m.at, message, "none needed: Omni checks this itself");
         }
         MismatchKind::Required => {
             let key = m.path.rsplit('.').next().unwrap_or_default();
@@ -137,12 +139,12 @@ fn mismatch(m: &Mismatch, schema: Schema<'_>, report: &mut Report<'_>) {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             report.error("providerdata-schema", m.at, message, suggestion(&key, &known));
         }
-        _ if unsure => report.error("providerdata-newer-type", m.at, message, "write the type named"),
+        _ if unsure => report.error("providerdata-newer-type", m.at, message, "use a value of that type"),
         MismatchKind::Type { is_string: true } => {
             let fix = "remove the quotes, or write a value of that type";
             report.error("providerdata-schema", m.at, message, fix);
         }
-        _ => report.error("providerdata-schema", m.at, message, "write what the message names"),
+        _ => report.error("providerdata-schema", m.at, message, "use a value that satisfies the message"),
     }
 }
 
@@ -159,8 +161,9 @@ impl Keys<'_> {
         let before = report.findings.len();
         for entry in node.entries() {
             if report.findings.len() - before > MAX_REPORTED {
-                let message = format!("more than {MAX_REPORTED} findings about keys of {what}: the rest is not listed");
-                report.error("providerdata-unknown-key", entry.at, message, "is this the right text?");
+                let message =
+                    format!("more than {MAX_REPORTED} findings about keys of {what}: the rest are not listed");
+                report.error("providerdata-unknown-key", entry.at, message, "check that this is the right text");
                 break;
             }
             let in_live = live && in_schema(&entry.key);
@@ -197,21 +200,21 @@ impl Keys<'_> {
         let (message, fix) = match (self.schema, key.since) {
             (Schema::Live(..) | Schema::Other(_), _) => (
                 format!(
-                    "`{name}` is not in the schema of the provider that Omni has: it ignores the key{}",
+                    "`{name}` is not in the provider's schema in Omni: the provider ignores the key{}",
                     self.schema.release()
                 ),
                 "remove it, or update the provider (docs/how-to/upgrade.md)".to_owned(),
             ),
             (_, KeyRelease::Unreleased) => (
-                format!("`{name}` is in no release of the provider (its pull request 81 is open), which ignores it"),
+                format!("no provider release supports `{name}` (pull request 81 is open): the provider ignores it"),
                 "remove it, unless you run an image built from that pull request".to_owned(),
             ),
             (Schema::BuiltIn(Some(release)), KeyRelease::Release(since)) => (
-                format!("provider {release} ignores `{name}` silently: {since} is the first release that reads it"),
+                format!("provider {release} silently ignores `{name}`: it requires {since} or later"),
                 format!("remove it, or update the provider in docker/compose.yaml to {since} (docs/how-to/upgrade.md)"),
             ),
             (Schema::BuiltIn(None), KeyRelease::Release(since)) => (
-                format!("provider {since} is the first release that reads `{name}`: an older one ignores it silently"),
+                format!("`{name}` requires provider {since} or later: older releases silently ignore it"),
                 "compare it with the tag of the provider's image in docker/compose.yaml".to_owned(),
             ),
         };
@@ -236,10 +239,10 @@ impl Keys<'_> {
             _ => format!("one level up, next to `providerdata` (spec.autoprovision.{name})"),
         };
         let spelled = if key == name { String::new() } else { format!(", spelled `{name}`") };
-        let message = format!("`{key}` belongs {level}{spelled}: here nothing reads it");
+        let message = format!("`{key}` belongs {level}{spelled}: it has no effect here");
         if self.is_redundant(name, &entry.value) {
             let fix = match name {
-                "providerid" => "remove the line: spec.autoprovision.providerid already names the provider",
+                "providerid" => "remove the line: spec.autoprovision.providerid already specifies the provider",
                 _ => "remove the line: it has the default value",
             };
             return report.warning("providerdata-misplaced-default", entry.at, message, fix);
@@ -269,7 +272,7 @@ pub fn install_disk(data: &ProviderData) -> Option<(Position, String)> {
     let rule = "Omni installs Talos on the smallest disk above 5 GB";
     let message = match size.cmp(&first) {
         Ordering::Less => format!(
-            "{rule}: on `additional_disks[{n}]` ({size} GiB), while the disk of `disk_size` ({first} GiB) stays empty"
+            "{rule}: here that is `additional_disks[{n}]` ({size} GiB), and the disk of `disk_size` ({first} GiB) stays empty"
         ),
         Ordering::Equal => {
             format!("{rule}: `additional_disks[{n}]` is as large as `disk_size` ({first} GiB), so either may be picked")
@@ -303,29 +306,30 @@ fn check_traps(data: &ProviderData, report: &mut Report<'_>) {
     }
     if data.machine_type.as_deref() == Some("i440fx") {
         let message = "Proxmox refuses `machine_type: i440fx`, although that is its default";
-        report.error("providerdata-machine-type", at("machine_type"), message, "leave `machine_type` out");
+        report.error("providerdata-machine-type", at("machine_type"), message, "omit `machine_type`");
     }
     if data.hugepages.is_some() {
-        let message = "only root@pam with a password may set huge pages: with an API token Proxmox refuses the VM";
-        let fix = "leave `hugepages` out, or use that login";
+        let message =
+            "only root@pam with a password may set huge pages: Proxmox refuses the VM if an API token is used";
+        let fix = "omit `hugepages`, or use that login";
         report.warning("providerdata-hugepages-token", at("hugepages"), message, fix);
         if data.numa != Some(true) {
-            let message = "`hugepages` needs `numa: true`: the VM would be made and not start";
+            let message = "`hugepages` needs `numa: true`: otherwise the VM is created but does not start";
             report.error("providerdata-hugepages-numa", at("hugepages"), message, "add `numa: true`");
         }
     }
     if root.get("cpu_type").and_then(Node::text).is_some_and(|cpu| BELOW_V2.split(' ').any(|known| known == cpu.trim()))
     {
-        let message = "this CPU lacks instructions of x86-64-v2: Talos halts at its start";
-        report.warning("providerdata-cpu-level", at("cpu_type"), message, "leave `cpu_type` out, or write host");
+        let message = "this CPU type lacks x86-64-v2 instructions: Talos halts at boot";
+        report.warning("providerdata-cpu-level", at("cpu_type"), message, "omit `cpu_type`, or write host");
     }
     for device in &data.pci_devices {
         if device.rombar == Some(false) {
-            let message = "`rombar: false` has no effect: the provider leaves it out and Proxmox's default is on";
+            let message = "`rombar: false` has no effect: the provider omits it, and Proxmox's default is on";
             report.warning("providerdata-rombar", device.at, message, "remove the line");
         }
         if device.pcie == Some(true) && data.machine_type.as_deref() != Some("q35") {
-            let message = "`pcie: true` needs `machine_type: q35`: the VM would not start";
+            let message = "`pcie: true` needs `machine_type: q35`: otherwise the VM does not start";
             report.error("providerdata-pcie", device.at, message, "add `machine_type: q35`");
         }
     }
@@ -341,7 +345,7 @@ fn check_traps(data: &ProviderData, report: &mut Report<'_>) {
     let vlans = std::iter::once((data.vlan, at("vlan"))).chain(data.additional_nics.iter().map(|n| (n.vlan, n.at)));
     for (_, at) in vlans.filter(|(vlan, _)| vlan.is_some_and(|v| v > 4094)) {
         let message = "Proxmox accepts VLAN tags from 1 to 4094";
-        report.error("providerdata-vlan", at, message, "use such a tag, or 0 for none");
+        report.error("providerdata-vlan", at, message, "use a tag in this range, or 0 for none");
     }
     let disks = root.get("additional_disks").map_or(&[][..], Node::items);
     let selectors = std::iter::once(root).chain(disks).filter_map(|of| of.get("storage_selector"));
@@ -360,7 +364,7 @@ fn selector(node: &Node, report: &mut Report<'_>) {
     report.findings.push(if !error.certain {
         Finding::warning("providerdata-selector-unsure", place, error.message, "try it on the provider")
     } else if let Some(older) = convert::selector(text) {
-        let message = "the selector filters a list of storages, and there is none: it is evaluated for each storage";
+        let message = "the selector filters a list of storages, but it is evaluated for each storage separately";
         let (message, fix) = match older {
             Ok(_) => (message.to_owned(), "rewrite it with `cargo xtask machineclass-check --convert`"),
             Err(why) => (format!("{message}; it cannot be converted: {why}"), "write a new one: `name == \"…\"`"),
@@ -372,7 +376,7 @@ fn selector(node: &Node, report: &mut Report<'_>) {
         // YAML reads a `!` at the beginning of a value as a type tag.
         let tag = node.tag.as_deref().filter(|tag| tag.starts_with('!') && !tag.starts_with("!!"));
         let fix = match tag {
-            Some(tag) => format!("quote the value: `'{tag} {text}'`; YAML reads a `!` at its beginning as a tag"),
+            Some(tag) => format!("quote the value: `'{tag} {text}'`; YAML reads a leading `!` as a tag"),
             None => error.hint.unwrap_or_else(|| "try it with `cargo xtask selector-test`".to_owned()),
         };
         Finding::error("providerdata-selector", place, message, fix)

@@ -113,7 +113,7 @@ pub fn schema(keys: &[ProviderKey], release: Option<Provider>) -> Value {
         let since = match key.since {
             KeyRelease::Release(Provider::Untagged) => String::new(),
             KeyRelease::Release(since) => format!(" (provider {since})"),
-            KeyRelease::Unreleased => " (in no release of the provider yet)".to_owned(),
+            KeyRelease::Unreleased => " (not yet in a provider release)".to_owned(),
         };
         property["description"] = json!(format!("{}{since}", key.about));
         properties.insert(key.name.clone(), property);

@@ -11,7 +11,10 @@ use domain::words::count;
 pub fn refusal(set: &MachineSetView, name: &str, off: &BTreeSet<String>) -> Option<String> {
     let others = || set.machines.iter().filter(|machine| machine.name() != name);
     if let Some(other) = others().find(|machine| machine.leaving) {
-        return Some(format!("{} is already being removed; two at a time may cost etcd its quorum", other.name()));
+        return Some(format!(
+            "{} is already being removed; removing two at a time may cost etcd its quorum",
+            other.name()
+        ));
     }
     let members = set.machines.len().max(usize::try_from(set.wanted).unwrap_or(usize::MAX));
     if members < 2 {

@@ -82,7 +82,7 @@ pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
     let mut validator = Validator { root: schema, steps: &steps, found: Vec::new(), unknown: Vec::new() };
     validator.node(schema, node, "", 0);
     if steps.get() > MAX_STEPS {
-        let message = "the schema refers to itself without end, or nests too deeply".to_owned();
+        let message = "the schema refers to itself endlessly, or nests too deeply".to_owned();
         validator.found.clear();
         validator.report(MismatchKind::Endless, node.at, "", message);
     }
@@ -201,7 +201,7 @@ impl<'s> Validator<'s> {
             if fitting == 0 {
                 self.found.extend(nearest.unwrap_or_default());
             } else if fitting > 1 && key == "oneOf" {
-                let message = format!("fits {fitting} of the forms of which it must be one");
+                let message = format!("must match exactly one of the allowed forms, but matches {fitting}");
                 self.report(MismatchKind::Value, node.at, path, message);
             }
         }

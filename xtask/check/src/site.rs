@@ -103,7 +103,7 @@ fn kind(kind: &str) -> (Value, String) {
     let text = |pattern: String| json!({"type": ["string", "null"], "pattern": pattern});
     let (schema, words) = match kind {
         "text" => (json!({ "type": scalar }), "a text"),
-        "text+" => (json!({"type": scalar, "minLength": 1}), "a text that is not empty"),
+        "text+" => (json!({"type": scalar, "minLength": 1}), "non-empty text"),
         "bool" => {
             let words = format!("^({})$", [ON, OFF].concat().join("|"));
             (json!({"type": ["boolean", "string", "null"], "pattern": words}), "true or false, without quotes")
@@ -117,10 +117,10 @@ fn kind(kind: &str) -> (Value, String) {
             (text("^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$".to_owned()), "a duration such as 30s, 10m or 1h30m")
         }
         "https" => (text("^https://".to_owned()), "a URL that starts with https://"),
-        "list" => (json!({"type": ["array", "null"], "items": {"type": scalar}}), "a list of texts"),
+        "list" => (json!({"type": ["array", "null"], "items": {"type": scalar}}), "a list of strings"),
         "map" => (
             json!({"type": ["object", "null"], "additionalProperties": {"type": scalar}}),
-            "a mapping of names to texts",
+            "a mapping of names to strings",
         ),
         words => {
             let all: Vec<Value> = words.split('|').map(Value::from).chain([Value::Null]).collect();
@@ -202,7 +202,7 @@ pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool
         return report.findings;
     };
     if let Some(second) = stream.documents.get(1) {
-        report.error(RULE, second.root.at, "Omni reads the first document only", "remove everything from `---` on");
+        report.error(RULE, second.root.at, "Omni reads only the first document", "remove everything from `---` on");
     }
     let root = &document.root;
     let pinned = images(compose).remove("omni");
@@ -210,7 +210,8 @@ pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool
     let newest = TABLE.minors.last().copied();
     match (minor, TABLE.minors.first()) {
         (Some(minor), Some(first)) if minor < *first => {
-            let message = format!("Omni {minor} reads one configuration file only, and that holds the client secret");
+            let message =
+                format!("Omni {minor} reads only one configuration file, and that file contains the client secret");
             report.error(RULE, root.at, message, format!("upgrade Omni to {first} or later, or remove the file"));
         }
         _ => {
@@ -234,8 +235,8 @@ fn check_values(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) 
             _ => invalid_value(path, known(minor)),
         };
         match sure {
-            true => report.error(RULE, found.at, format!("{message}: Omni does not start with it"), fix),
-            false => report.warning(RULE, found.at, format!("{message}, the newest whose settings are known"), fix),
+            true => report.error(RULE, found.at, format!("{message}: Omni does not start"), fix),
+            false => report.warning(RULE, found.at, format!("{message}, the newest version with known settings"), fix),
         }
     }
 }
@@ -247,9 +248,11 @@ fn report_overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
         let flag =
             TABLE.settings.iter().find(|each| flags.iter().any(|flag| flag == each.flag) && each.overlaps(&path));
         if let Some(setting) = flag {
-            let message =
-                format!("`{path}` has no effect: docker/compose.yaml sets it with --{}, and flags win", setting.flag);
-            report.error(RULE, *at, message, "remove it here; what differs between sites is in docker/.env");
+            let message = format!(
+                "`{path}` has no effect: docker/compose.yaml sets it with --{}, and flags take precedence",
+                setting.flag
+            );
+            report.error(RULE, *at, message, "remove it here; site-specific values belong in docker/.env");
         } else if keys.contains(&path) {
             let message = format!("`{path}` would override what docker/compose.yaml sets from docker/.env");
             report.error(RULE, *at, message, "remove it here, and set it in docker/.env");
@@ -271,11 +274,11 @@ fn report_misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Rep
     let endpoints = entry("storage.default.etcd.endpoints");
     match (endpoints, is("storage.default.etcd.embedded", &off)) {
         (Some(entry), None) => {
-            let message = "the embedded etcd is on, so that Omni would start with an empty store of its own";
+            let message = "the embedded etcd is enabled, so Omni would start with its own empty store";
             report.error(RULE, entry.at, message, "set `embedded: false` next to the endpoints");
         }
         (None, Some(entry)) => {
-            let message = "the embedded etcd is off, and no other etcd is configured";
+            let message = "the embedded etcd is disabled, and no other etcd is configured";
             report.error(RULE, entry.at, message, "add `endpoints` next to it");
         }
         _ => {}
@@ -286,8 +289,8 @@ fn report_misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Rep
     } else if let Some(local) = entry("etcdBackup.localPath") {
         let path = local.value.text().unwrap_or_default();
         if !path.starts_with(BACKUPS) || !there(BACKUPS) {
-            let message = format!("{path:?} is not on a mount of Omni's container: its backups would be lost");
-            let fix = "set OMNI_ETCD_BACKUP_DIR in docker/.env to a directory of this host, and `localPath` to";
+            let message = format!("{path:?} is not on a mount of Omni's container: the backups would be lost");
+            let fix = "set OMNI_ETCD_BACKUP_DIR in docker/.env to a directory on this host, and `localPath` to";
             report.error(RULE, local.at, message, format!("{fix} {BACKUPS}"));
         }
     }
@@ -318,7 +321,7 @@ fn report_missing_files(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut 
         }
         for name in texts_of(value).into_iter().filter(|name| !name.is_empty() && !there(name)) {
             let file = name.rsplit('/').next().unwrap_or_default();
-            let message = format!("`{path}` names {name:?}, which does not exist in Omni's container");
+            let message = format!("`{path}` refers to {name:?}, which does not exist in Omni's container");
             report.error(RULE, *at, message, format!("put the file into docker/site/, and write {FILES}{file}"));
         }
     }
@@ -336,8 +339,8 @@ fn unknown(found: &Mismatch, path: &str, minor: Minor) -> (String, String) {
     let elsewhere = TABLE.settings.iter().find(|setting| !known(setting) && setting.overlaps(path));
     let moved = TABLE.settings.iter().filter(known).find(|setting| setting.path.rsplit('.').next() == Some(&key));
     let fix = match (elsewhere, moved) {
-        (Some(Setting { from: Some(from), .. }), _) if *from > minor => format!("it is known from Omni {from} on"),
-        (Some(Setting { to: Some(to), .. }), _) => format!("remove it: it was known up to Omni {to}"),
+        (Some(Setting { from: Some(from), .. }), _) if *from > minor => format!("it requires Omni {from} or later"),
+        (Some(Setting { to: Some(to), .. }), _) => format!("remove it: Omni {to} was the last to support it"),
         (_, Some(setting)) => format!("did you mean `{}`?", setting.path),
         _ => suggestion(&key, &names.iter().map(String::as_str).collect::<Vec<_>>()),
     };

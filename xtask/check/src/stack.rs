@@ -41,7 +41,7 @@ pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String>
             Some(mount) if mount.kind == "tmpfs" => bad.push(format!("{path} is in memory (tmpfs)")),
             // Docker names an anonymous volume with 64 hexadecimal digits; `down` and `up` create a new one.
             Some(mount) if mount.kind == "volume" && is_anonymous(&mount.name) => {
-                bad.push(format!("{path} is on a volume without a name"));
+                bad.push(format!("{path} is on an anonymous volume"));
             }
             Some(_) => {}
         }
@@ -56,9 +56,9 @@ fn is_anonymous(name: &str) -> bool {
 /// The ports that machines and people need, on the host's LAN address: `(port, protocol, for whom)`.
 pub const PORTS: [(u16, &str, &str); 4] = [
     (443, "tcp", "browsers, omnictl and machines"),
-    (8090, "tcp", "machines that ask how to join"),
+    (8090, "tcp", "machines that request how to join"),
     (8100, "tcp", "kubectl"),
-    (50180, "udp", "the WireGuard of machines"),
+    (50180, "udp", "the machines' WireGuard"),
 ];
 
 /// Checks that the sidecar publishes the ports on `lan`.
@@ -116,21 +116,21 @@ pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
                 let right = lan_ip.is_some_and(|lan| found.contains(&lan));
                 match (answer.machines, right) {
                     (_, true) if found.len() > 1 && answer.machines => {
-                        Diagnosis::warning(format!("{who} returns {shown}: a machine may use one that it cannot reach"))
+                        Diagnosis::warning(format!("{who} returns {shown}: machines may use an unreachable address"))
                     }
                     (_, true) => Diagnosis::ok(format!("{who}: {shown}")),
                     (false, _) if found.iter().any(|ip| is_tailnet(*ip)) => {
                         Diagnosis::ok(format!("{who}: {shown} (tailnet)"))
                     }
                     (false, _) if found.is_empty() => {
-                        Diagnosis::warning(format!("{who} cannot resolve {domain}: people who use it cannot open Omni"))
+                        Diagnosis::warning(format!("{who} cannot resolve {domain}: anyone using it cannot open Omni"))
                     }
-                    (false, _) => Diagnosis::warning(format!("{who} answers {shown}, not {lan}")),
+                    (false, _) => Diagnosis::warning(format!("{who} returns {shown}, not {lan}")),
                     (true, _) if found.is_empty() => {
                         Diagnosis::failed(format!("{who} cannot resolve {domain}: machines that use it never join"))
                     }
                     (true, _) => {
-                        Diagnosis::failed(format!("{who} answers {shown}, not {lan}: machines that use it never join"))
+                        Diagnosis::failed(format!("{who} returns {shown}, not {lan}: machines that use it never join"))
                     }
                 }
             }
@@ -211,14 +211,14 @@ pub fn check_pairing(found: &Versions) -> Diagnosis {
     let mut all = Diagnosis::ok("");
     if let Some(pinned) = &found.pinned {
         if version::minor(pinned).is_none() {
-            return Diagnosis::failed(format!("the image of Omni has the tag {pinned}, which is not a version"))
-                .fix("pin a version in docker/compose.yaml: an update must be one minor at a time, on purpose");
+            return Diagnosis::failed(format!("Omni's image has the tag {pinned}, which is not a version"))
+                .fix("pin a version in docker/compose.yaml: updates must be deliberate, one minor version at a time");
         }
         if let Some(running) = found.running.as_deref().filter(|running| running != pinned) {
-            all = all.and(
-                Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml has {pinned}"))
-                    .fix(format!("`cargo xtask omni-upgrade`, or set the tag in docker/compose.yaml to {running}")),
-            );
+            all = all
+                .and(Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml has {pinned}")).fix(
+                    format!("run `cargo xtask omni-upgrade`, or set the tag in docker/compose.yaml to {running}"),
+                ));
         }
     }
     let omni = found.server.as_ref().map(|(version, _)| version).or(found.running.as_ref()).or(found.pinned.as_ref());
@@ -226,11 +226,11 @@ pub fn check_pairing(found: &Versions) -> Diagnosis {
         let why = if found.omnictl.is_none() { "omnictl is not installed" } else { "the version of Omni is not known" };
         return all.and(Diagnosis::unknown(why));
     };
-    let install = "install the one that Omni offers: `cargo xtask omnictl-install`";
+    let install = "install the version that Omni offers: `cargo xtask omnictl-install`";
     if let Some((_, server_api)) = &found.server
         && *server_api != u64::from(*api)
     {
-        let detail = format!("omnictl {version} speaks API version {api}, Omni {omni} version {server_api}");
+        let detail = format!("omnictl {version} uses API version {api}, Omni {omni} uses version {server_api}");
         return Diagnosis::failed(detail).fix(install);
     }
     if version::minor(omni) != version::minor(version) {
@@ -244,7 +244,7 @@ pub fn check_pairing(found: &Versions) -> Diagnosis {
 /// which came with 1.10 (omni-infra-provider-proxmox v0.3.0 release notes).
 pub fn check_provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Diagnosis {
     let (Some(omni), Some(provider)) = (omni, provider) else {
-        return Diagnosis::unknown("docker/compose.yaml names no image");
+        return Diagnosis::unknown("docker/compose.yaml specifies no image");
     };
     if let Some(running) = running.filter(|running| *running != provider) {
         return Diagnosis::warning(format!("the provider runs as {running}, docker/compose.yaml has {provider}"))
@@ -256,7 +256,7 @@ pub fn check_provider_pairing(omni: Option<&str>, provider: Option<&str>, runnin
             return Diagnosis::failed(format!("{what} `{tag}`: this tag can move to another version"))
                 .fix("pin both in docker/compose.yaml");
         }
-        return Diagnosis::unknown(format!("Omni {omni} and provider {provider}: not both tags are versions"));
+        return Diagnosis::unknown(format!("Omni {omni} and provider {provider}: at least one tag is not a version"));
     };
     let release = table().provider.iter().rev().find(|known| Minor::from(&known.version) <= provider_minor);
     let refused = release.and_then(|known| known.omni.as_ref()).is_some_and(|range| {
@@ -274,12 +274,13 @@ pub fn check_provider_pairing(omni: Option<&str>, provider: Option<&str>, runnin
 /// Checks that the sidecar is permanently on the tailnet under Omni's name; `text` is the output of `tailscale status --json`.
 pub fn check_tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     let Ok(status) = serde_json::from_str::<Value>(text) else {
-        return Diagnosis::unknown("`tailscale status` printed no JSON");
+        return Diagnosis::unknown("`tailscale status` did not print JSON");
     };
     let state = status["BackendState"].as_str().unwrap_or("unknown");
     if state != "Running" {
         let login = Diagnosis::failed(format!("Tailscale in the sidecar is `{state}`"));
-        return login.fix("a new auth key: set TS_AUTHKEY in docker/.env, then `cargo xtask stack-up --recreate`");
+        return login
+            .fix("create a new auth key, set TS_AUTHKEY in docker/.env, then run `cargo xtask stack-up --recreate`");
     }
     let own = status["Self"]["DNSName"].as_str().unwrap_or_default().trim_end_matches('.').to_owned();
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
@@ -289,7 +290,7 @@ pub fn check_tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
         let renamed = found.strip_prefix(&expected).is_some_and(|rest| rest.starts_with('-'));
         let detail = if renamed {
             format!(
-                "the sidecar is `{own}`: the name `{expected}` belongs to another device, most often an older one of the same stack"
+                "the sidecar is `{own}`: the name `{expected}` belongs to another device, usually an older sidecar of the same stack"
             )
         } else {
             format!("the sidecar is `{own}`, but OMNI_DOMAIN starts with `{expected}`")
@@ -299,7 +300,7 @@ pub fn check_tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
         all = all.and(verdict);
     }
     if status["CurrentTailnet"]["MagicDNSEnabled"] == Value::Bool(false) {
-        let verdict = Diagnosis::failed("MagicDNS is off in the tailnet: tsidp's name resolves nowhere");
+        let verdict = Diagnosis::failed("MagicDNS is disabled in the tailnet: tsidp's name does not resolve");
         return verdict.fix("enable it and HTTPS certificates in the admin console, under DNS");
     }
     if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(clock::parse_rfc3339) {

@@ -170,7 +170,7 @@ fn example_values_are_placeholders() {
     assert_eq!(verdict.state, State::Failed);
     assert_eq!(
         verdict.detail,
-        "compose treats what follows a `$` as a variable in OIDC_CLIENT_SECRET, PROVIDER_CA_FILE"
+        "compose treats the text after a `$` as a variable in OIDC_CLIENT_SECRET, PROVIDER_CA_FILE"
     );
 }
 

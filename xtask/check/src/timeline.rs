@@ -118,8 +118,8 @@ pub fn step(machine: &MachineView) -> Option<String> {
 /// Describes the times that slow steps are compared with.
 pub fn describe_reference(rows: &[Row]) -> &'static str {
     match rows.iter().flat_map(|row| &row.steps).any(|step| step.at_this_site) {
-        true => "slow is what took more than twice as long as this site usually does, and 30 s more",
-        false => "slow is relative to general times; after 3 runs that create machines, to the times of this site",
+        true => "slow: more than twice as long as usual at this site, and at least 30 s longer",
+        false => "slow is relative to general times; after 3 runs that create machines, to this site's times",
     }
 }
 

@@ -203,11 +203,11 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         let mut step = Step::new(Component::Omni, &at, &next);
         pre_release(&mut step);
         if next < at {
-            step.block("omni-down", "an older Omni refuses the newer store", "omni@v1.10.4 migration/manager.go");
+            step.block("omni-down", "an older Omni rejects the newer store", "omni@v1.10.4 migration/manager.go");
         }
         warn_beyond_facts(&mut step, &table().facts.omni, table().omni(&next).and_then(|known| known.newest.as_ref()));
         if let Some(why) = &now.no_backup {
-            let message = format!("{why}: `cargo xtask omni-backup` makes one, and there is no other way back");
+            let message = format!("{why}: create one with `cargo xtask omni-backup`; there is no other way back");
             step.warn("backup", message, "siderolabs/docs upgrading-omni.mdx");
         }
         for change in changes(&at, &next) {
@@ -219,7 +219,7 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         if let (Some(old), Some(new)) = (table().api(&at), table().api(&next))
             && old != new
         {
-            let message = format!("omnictl must change in the same step: API {old} to {new}");
+            let message = format!("omnictl must be updated in the same step: API {old} to {new}");
             step.warn("omnictl-api", message, "data/releases.yaml");
         }
         for bug in table().bugs_of(Some(&next), None, None).filter(|bug| bug.omni.is_some() && bug.talos.is_none()) {
@@ -228,7 +228,7 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         let id = now.provider_id.as_ref().filter(|id| name::check("provider", id).is_err());
         if let Some(id) = id.filter(|_| next >= Version::new(1, 10, 0)) {
             let message = format!(
-                "the provider ID `{id}` is not a DNS label: the provider keeps working, and Omni 1.10 and later do not create one of this ID again"
+                "the provider ID `{id}` is not a DNS label: the provider keeps working, but Omni 1.10 and later cannot create a provider with this ID again"
             );
             let source = "omni@v1.10.4 internal/backend/runtime/omni/validations/infra_provider.go";
             step.warn("provider-id-dns", message, source);
@@ -272,32 +272,34 @@ fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &V
         step.warn("omni-talos-min", message, "omni constants");
     }
     if *to >= Version::new(1, 11, 0) && Minor::from(oldest) < Minor::new(1, 9) {
-        let message = format!("cluster `{name}` has machines with Talos {oldest}; from Omni 1.11 on 1.9 is the oldest");
+        let message = format!(
+            "cluster `{name}` has machines with Talos {oldest}; Omni 1.11 and later support only Talos 1.9 and later"
+        );
         step.block("machines-old", message, "docs Talos Version Support Policy");
     }
     if *to >= Version::new(1, 11, 0) && cluster.without_factory > 0 {
         let machines = count(cluster.without_factory, "machine");
         let message = format!(
-            "cluster `{name}` has {machines} whose image no image factory made, which Omni 1.11 and later may refuse"
+            "cluster `{name}` has {machines} with an image that no image factory built, which Omni 1.11 and later may reject"
         );
         step.block("machines-old", message, "omni#1eecc480 config.go NonImageFactoryFailOnStart");
     }
     if let Some(first) = files.outside.first().filter(|_| crosses(Minor::new(1, 8), from, to)) {
         let message = format!(
-            "the template of cluster `{name}` names `{first}`, which is outside of its directory: omnictl 1.8 and later refuse that"
+            "the template of cluster `{name}` references `{first}`, which is outside of its directory: omnictl 1.8 and later reject that"
         );
         step.block("template-file-outside", message, "CL 1.8.0");
     }
     if let Some(first) = files.repeated.first().filter(|_| crosses(Minor::new(1, 9), from, to)) {
         let message = format!(
-            "the template of cluster `{name}` lists the extension `{first}` more than once, which Omni 1.9 and later refuse"
+            "the template of cluster `{name}` lists the extension `{first}` more than once, which Omni 1.9 and later reject"
         );
         step.block("extension-repeated", message, "CL 1.9.0");
     }
     for entry in table().forbidden.fields.iter().filter(|entry| crosses(entry.since, from, to)) {
         for field in entry.paths.iter().filter(|path| files.fields.contains(path)) {
             let message =
-                format!("a patch of cluster `{name}` sets `{field}`, which omnictl {} and later refuse", entry.since);
+                format!("a patch of cluster `{name}` sets `{field}`, which omnictl {} and later reject", entry.since);
             step.block("patch-forbidden", message, "omni client/pkg/omni/resources/omni/config_patch.go");
         }
     }
@@ -305,7 +307,7 @@ fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &V
     if crosses(documents.since, from, to) {
         for kind in documents.kinds.iter().filter(|kind| files.documents.contains(kind)) {
             let message = format!(
-                "a patch of cluster `{name}` has a `{kind}`, which omnictl {} and later refuse",
+                "a patch of cluster `{name}` has a `{kind}`, which omnictl {} and later reject",
                 documents.since
             );
             step.block("patch-forbidden", message, "omni client/pkg/omni/resources/omni/config_patch.go");
@@ -324,11 +326,11 @@ fn changes<'a>(from: &'a Version, to: &'a Version) -> impl Iterator<Item = &'sta
 
 fn removed_flags(step: &mut Step, change: &FlagChange, now: &Installed) {
     for flag in change.removes.iter().filter(|flag| now.flags.contains(flag)) {
-        let message = format!("docker/compose.yaml sets `--{flag}`, which Omni {} and later refuse", change.since);
+        let message = format!("docker/compose.yaml sets `--{flag}`, which Omni {} and later reject", change.since);
         step.block("flag-removed", message, &change.source);
     }
     for key in change.removes_keys.iter().filter(|key| now.keys.contains(key)) {
-        let message = format!("Omni's configuration has `{key}`, which Omni {} and later refuse", change.since);
+        let message = format!("Omni's configuration has `{key}`, which Omni {} and later reject", change.since);
         step.block("flag-removed", message, &change.source);
     }
     for flag in change.requires.iter().filter(|flag| !now.flags.is_empty() && !now.flags.contains(flag)) {
@@ -420,7 +422,7 @@ fn check_rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
     }
     let drains = now.omni.as_ref().is_none_or(|omni| *omni >= Version::new(1, 10, 0)) && to >= Version::new(1, 13, 0);
     if drains {
-        let message = "each node is drained first; whether a PodDisruptionBudget allows that is not visible from here: `kubectl get poddisruptionbudgets -A` must show no 0 under ALLOWED DISRUPTIONS";
+        let message = "each node is drained first; this tool cannot see whether a PodDisruptionBudget allows that: `kubectl get poddisruptionbudgets -A` must show no 0 under ALLOWED DISRUPTIONS";
         step.warn("drain-pdb", message, "CL 1.10.0");
     }
     let offered = now.offered.as_ref();
@@ -439,7 +441,7 @@ fn check_rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
             let why = if offered.is_some() {
                 "Omni lists none for it"
             } else {
-                "the Omni that would list them was not asked"
+                "the Omni that would list them was not queried"
             };
             let message = format!("whether Talos {to} has the extensions of the templates is unknown: {why}");
             step.warn("extension-missing", message, "Omni: talosextensions");
@@ -451,7 +453,7 @@ fn check_rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
 fn block_if_not_offered(step: &mut Step, offered: Option<&BTreeSet<Version>>, what: &str) {
     let Some(offered) = offered.filter(|offered| !offered.contains(&step.to)) else { return };
     let message = match offered.is_empty() {
-        true => format!("Omni offers no version of {what} at all: it has not reached its image factory"),
+        true => format!("Omni offers no {what} versions: it has not reached its image factory"),
         false => format!("Omni offers no {what} {}", step.to),
     };
     step.block("not-offered", message, "Omni: talosversions");
@@ -507,13 +509,13 @@ fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
         step.block("talos-down", "Talos on control planes cannot go back a minor version", "omni versions.go");
     }
     if let Some(least) = known.and_then(|known| known.from).filter(|least| Minor::from(&from) < *least) {
-        let message = format!("Talos {to} can be reached from {least} on only");
+        let message = format!("upgrading to Talos {to} requires {least} or later");
         step.block("talos-jump", message, "talos pkg/machinery/compatibility");
     }
     if let Some(omni) = omni {
         match table().talos_of_omni(omni) {
             Some(support) if Minor::from(&to) < support.min => {
-                let message = format!("Omni {omni} supports Talos from {} on", support.min);
+                let message = format!("Omni {omni} supports Talos {} and later", support.min);
                 step.block("omni-talos-min", message, "omni constants");
             }
             Some(support) if support.max.is_some_and(|most| Minor::from(&to) > most) => {

@@ -51,8 +51,11 @@ fn check_filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool)
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER).chain(["OMNI_SERVICE_ACCOUNT_KEY"]);
     let foreign: Vec<&str> = keys.filter(|key| env.refers_to_environment(key)).collect();
     if !foreign.is_empty() {
-        return Diagnosis::failed(format!("compose treats what follows a `$` as a variable in {}", foreign.join(", ")))
-            .fix(NO_VARIABLE);
+        return Diagnosis::failed(format!(
+            "compose treats the text after a `$` as a variable in {}",
+            foreign.join(", ")
+        ))
+        .fix(NO_VARIABLE);
     }
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER);
     if let Some((key, why)) = keys.filter_map(|key| Some((key, invalid_reason(env.get(key)?)?))).next() {
@@ -61,7 +64,7 @@ fn check_filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool)
     }
     if let Some(why) = env.get("OMNI_DOMAIN").and_then(|value| check_domain(value).err()) {
         return Diagnosis::failed(format!("OMNI_DOMAIN {why}"))
-            .fix("set it to the one name of Omni, such as omni.example.com");
+            .fix("set it to Omni's host name, such as omni.example.com");
     }
     match (absent.is_empty(), example.is_empty()) {
         (true, true) => Diagnosis::ok(domain::words::count(REQUIRED.len(), "value")),
@@ -81,7 +84,7 @@ pub fn check_domain(value: &str) -> Result<(), &'static str> {
     }
     // The compose file serves three ports of that name and appends each of them to it.
     let trial = host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
-    if port.is_some() && !trial { Err("has a port: Omni is at 443, 8090 and 8100 of its name") } else { Ok(()) }
+    if port.is_some() && !trial { Err("has a port: Omni uses ports 443, 8090 and 8100 of this name") } else { Ok(()) }
 }
 
 /// Normalizes an operator's input to an https address without a path; scheme and port may be missing.
@@ -92,7 +95,7 @@ pub fn https_address(text: &str, port: Option<u16>) -> Result<String, &'static s
     let text = text.trim().trim_end_matches('/');
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     if !matches!(scheme.to_ascii_lowercase().as_str(), "" | "https") {
-        return Err("is not an https address");
+        return Err("is not an https URL");
     }
     if rest.contains('@') {
         return Err("contains a login, but addresses are shown in output");
@@ -128,7 +131,7 @@ pub fn check_tailscale_key(key: &str) -> Diagnosis {
         (Some("tskey"), Some("auth"), Some(rest)) if !rest.is_empty() => Diagnosis::ok("an auth key"),
         (Some("tskey"), Some("client"), Some(rest)) if !rest.is_empty() => Diagnosis::ok("an OAuth client's secret"),
         (Some("tskey"), Some("auth" | "client") | None, _) => {
-            Diagnosis::failed("it is only the beginning of a key: tskey-auth-…").fix("copy the whole key")
+            Diagnosis::failed("it is only the prefix of a key: tskey-auth-…").fix("copy the whole key")
         }
         (Some("tskey"), Some(kind), _) => Diagnosis::failed(format!(
             "it is a key of type `{}`, which cannot log in a device",
@@ -175,7 +178,7 @@ pub(crate) fn is_label(text: &str, plain: fn(&u8) -> bool) -> bool {
 pub fn check_lan_address(address: &str) -> Diagnosis {
     let Ok(ip) = address.parse::<IpAddr>() else {
         return Diagnosis::failed(format!("{address:?} is not a valid IP address"))
-            .fix("WireGuard is advertised at it, so it must be an address, not a name: set OMNI_LAN_ADDRESS");
+            .fix("Omni advertises WireGuard at this address, so it cannot be a name: set OMNI_LAN_ADDRESS");
     };
     if is_tailnet(ip) {
         return Diagnosis::failed(format!("{ip} is a tailnet address, which new machines cannot reach"));
@@ -203,7 +206,7 @@ pub fn check_issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
         return bad(format!("{issuer} is not a valid https URL"), "write it as https://idp.<tailnet>.ts.net");
     };
     if !is_host(split_port(host.split('/').next().unwrap_or_default()).0) {
-        return bad(format!("{issuer:?} names no host"), "write it as https://idp.<tailnet>.ts.net");
+        return bad(format!("{issuer:?} contains no host"), "write it as https://idp.<tailnet>.ts.net");
     }
     if issuer.contains("/.well-known") {
         return bad(
@@ -212,7 +215,7 @@ pub fn check_issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
         );
     }
     if issuer.ends_with('/') {
-        return bad(format!("{issuer} ends with a slash"), "remove the slash: the issuer is compared byte by byte");
+        return bad(format!("{issuer} ends with a slash"), "remove the slash: the issuer must match exactly");
     }
     if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(host)) {
         return bad(format!("{issuer} is Omni itself"), "tsidp has its own name, on its own VM");
@@ -223,9 +226,9 @@ pub fn check_issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
         .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     {
         return Diagnosis::warning(format!(
-            "{issuer} has a number in its name, which Tailscale adds when a name is taken"
+            "{issuer} has a number in its name, which Tailscale adds when a name is already in use"
         ))
-        .fix("if it was not meant, delete the old device in the admin console and give tsidp its name back");
+        .fix("if that is unintended, delete the old device in the admin console and rename tsidp");
     }
     Diagnosis::ok(issuer)
 }
@@ -240,7 +243,7 @@ pub fn check_initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
     if matches!(domain, "github" | "passkey") {
         let host = issuer.and_then(|issuer| issuer.strip_prefix("https://")).unwrap_or("<tsidp's name>");
         return Diagnosis::failed(format!(
-            "{user} is your Tailscale name; tsidp reports {name}@{domain}.{host} to Omni"
+            "{user} is your Tailscale login name; tsidp reports {name}@{domain}.{host} to Omni"
         ))
         .fix(format!("set OMNI_INITIAL_USER to {name}@{domain}.{host}"));
     }

@@ -74,8 +74,11 @@ impl Manifest {
         }
         let found: Versioned = serde_json::from_slice(bytes).map_err(|error| format!("{MANIFEST}: {error}"))?;
         if !(1..=FORMAT).contains(&found.format) {
-            let why = format!("its format is {}, and this version of the tasks reads up to {FORMAT}", found.format);
-            return Err(format!("{why}: use the checkout that made it"));
+            let why = format!(
+                "its format is {}, but this version of the tasks reads only formats up to {FORMAT}",
+                found.format
+            );
+            return Err(format!("{why}: use the checkout that created it"));
         }
         serde_json::from_slice(bytes).map_err(|error| format!("{MANIFEST}: {error}"))
     }

@@ -114,14 +114,14 @@ impl SavedPlan {
             Some(FORMAT) => {}
             Some(newer) if newer > FORMAT => {
                 return Err(format!(
-                    "it has format {newer}, and this program reads format {FORMAT}: it is older than the plan"
+                    "it has format {newer}, but this program reads format {FORMAT}: the program is older than the plan"
                 ));
             }
-            _ => return Err("it has no `format` that this program knows".to_owned()),
+            _ => return Err("its `format` is missing or unknown to this program".to_owned()),
         }
         let plan: SavedPlan = serde_json::from_value(value).map_err(|error| error.to_string())?;
         if plan.seal != plan.compute_seal() {
-            return Err("its seal does not match its contents: it was edited or damaged".to_owned());
+            return Err("its checksum does not match its contents: the plan was edited or damaged".to_owned());
         }
         if clock::parse_rfc3339(&plan.expires).is_none() {
             return Err(format!("{:?} is not a valid time", plan.expires));
@@ -164,7 +164,7 @@ impl SavedPlan {
     pub fn describe(&self) -> String {
         let mut lines = vec![
             format!("{} by `{}`, for {}", count(self.changes.len(), "change"), self.task, self.omni),
-            format!("made {}, valid until {}", self.made, self.expires),
+            format!("created {}, valid until {}", self.made, self.expires),
         ];
         for change in &self.changes {
             lines.push(format!("\n{}: {}", change.title(), change.effect));
@@ -174,7 +174,7 @@ impl SavedPlan {
         if !self.allowed.is_empty() {
             lines.push(format!("\nerrors of these rules are allowed: {}", self.allowed.join(", ")));
         }
-        lines.push("\nit is valid as long as these do not change:".to_owned());
+        lines.push("\nit is valid as long as the following do not change:".to_owned());
         let short =
             |value: &str| value.get(..19).filter(|short| short.starts_with("sha256:")).unwrap_or(value).to_owned();
         lines.extend(self.bound.iter().map(|(key, value)| format!("  {key} ({})", short(value))));
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(SavedPlan::parse(&text).unwrap(), plan("update machine set"));
         for (from, to, why) in [
             ("\"format\": 1", "\"format\": 2", "older than the plan"),
-            ("\"format\": 1", "\"format\": \"1\"", "no `format`"),
+            ("\"format\": 1", "\"format\": \"1\"", "`format` is missing"),
             ("1970-01-02", "2970-01-02", "edited or damaged"),
             ("\"destroys\": [\n        \"1 machine\"\n      ]", "\"destroys\": []", "edited or damaged"),
             ("\"task\"", "\"more\": 1, \"task\"", "unknown field"),

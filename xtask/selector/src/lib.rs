@@ -224,7 +224,7 @@ fn with_large_stack<T: Send>(
 }
 
 fn compile_program(source: &str) -> Result<Program, CompileError> {
-    let hint = "compare it with something, like `name == \"local-lvm\"`";
+    let hint = "write a comparison, e.g. `name == \"local-lvm\"`";
     let environment = Environment::of("provider", 0).unwrap_or_default();
     let expr = parse_with_type(source, &environment, &Type::BOOL, Some(hint))?;
     let time = expr.time().map(|part| (part, "timestamps and durations"));
@@ -320,10 +320,9 @@ fn hint(message: &str) -> Option<String> {
             "avail" | "available" | "free" | "space" => "did you mean `availableSpace` (bytes, uint)?".to_owned(),
             "type" | "storage_type" => "did you mean `storageType`?".to_owned(),
             "enabled" | "active" => {
-                "the provider does not show that; `availableSpace > 0u` leaves out storages that are disabled"
-                    .to_owned()
+                "the provider does not expose that; `availableSpace > 0u` excludes disabled storages".to_owned()
             }
-            "content" | "shared" => "the provider does not show that; select by `name` or `storageType`".to_owned(),
+            "content" | "shared" => "the provider does not expose that; select by `name` or `storageType`".to_owned(),
             "lowerAscii" | "upperAscii" | "split" | "replace" | "substring" | "trim" | "indexOf" | "charAt"
             | "join" => {
                 "the provider does not have CEL's extensions: use startsWith, endsWith, contains or matches".to_owned()
@@ -334,7 +333,7 @@ fn hint(message: &str) -> Option<String> {
             ) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
-                    "a selector knows name, node, storageType and availableSpace; text must be in quotes".to_owned()
+                    "a selector can use name, node, storageType and availableSpace; text must be in quotes".to_owned()
                 }
             },
         });
@@ -345,7 +344,7 @@ fn hint(message: &str) -> Option<String> {
 
 /// Words that a message contains (`_` is a space), and the hint for it.
 const HINTS: [(&str, &str); 9] = [
-    ("type(type)", "`type` is a function of CEL: did you mean `storageType`?"),
+    ("type(type)", "`type` is a CEL function: did you mean `storageType`?"),
     ("uint _int)", UNSIGNED),
     ("uint (int,", UNSIGNED),
     ("uint double", "compare doubles with `double(availableSpace)`"),
@@ -355,6 +354,7 @@ const HINTS: [(&str, &str); 9] = [
     ("mismatched_input_'and'", WORDS),
     ("mismatched_input_'or'", WORDS),
 ];
-const UNSIGNED: &str = "availableSpace is unsigned: write the number with a `u`, like `100u`, or wrap it in `uint(…)`";
+const UNSIGNED: &str =
+    "availableSpace is unsigned: add the suffix `u` to the number, e.g. `100u`, or wrap it in `uint(…)`";
 const QUOTES: &str = "these are typographic quotes: write \" or '";
 const WORDS: &str = "write `&&` for and, `||` for or";

@@ -104,7 +104,7 @@ fn compile_error_has_position_and_hint() {
     assert_eq!(error.hint.as_deref(), Some("did you mean `storageType`?"));
     for (expression, hint) in [
         ("type == \"dir\"", "did you mean `storageType`?"),
-        ("availableSpace > 100", "like `100u`"),
+        ("availableSpace > 100", "e.g. `100u`"),
         ("availableSpace > 1.5", "double(availableSpace)"),
         ("storage.filter(s, true)[0].storage", "once for each storage"),
         ("enabled && true", "availableSpace > 0u"),

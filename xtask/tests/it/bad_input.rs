@@ -103,7 +103,7 @@ fn pipes_directories_and_devices_are_refused() {
             let (code, said) = run(at, words);
             // A device is outside the template's directory, where patches are not allowed, and so is every absolute link.
             let linked = *kind == "patch" && matches!(what, "device" | "circle of links");
-            let expected = if linked { "leads out of" } else { why };
+            let expected = if linked { "is outside of" } else { why };
             let shown = || said.chars().take(600).collect::<String>();
             assert_eq!(code, 1, "{kind}, {what}: {}", shown());
             assert!(said.contains(expected), "{kind}, {what}: {}", shown());

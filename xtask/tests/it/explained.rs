@@ -125,7 +125,7 @@ fn timeline_shows_each_step_of_each_machine() {
     let few = ["prepare", "create", "start", "join", "configure"].map(|step| (step, [1; 3]));
     let site = serde_json::json!({"until": times["until"], "steps": BTreeMap::from(few)});
     std::fs::write(&kept, site.to_string()).expect("written");
-    lab.run("cluster-explain demo --timeline").exits(0).says(&["this site usually does"]);
+    lab.run("cluster-explain demo --timeline").exits(0).says(&["usual at this site"]);
     lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replace("size: 2", "size: 3"));
     let grown = lab.run("cluster-sync demo --yes").exits(0);
     assert_eq!(grown.stderr.matches(", configure ").count(), 1, "{grown:#?}");

@@ -62,13 +62,13 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     let start = Position::START.in_file(file);
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
-        let fix = "split it, or name large manifests by URL in cluster.extraManifests";
+        let fix = "split it, or reference large manifests by URL in cluster.extraManifests";
         return broken_stream(Finding::error("yaml-too-large", start, message, fix));
     }
     let mut findings = Vec::new();
     let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
         Some(rest) => {
-            let fix = "save it as UTF-8 without BOM: YAML does not need it, and shells and diffs fail on it";
+            let fix = "save it as UTF-8 without a BOM: YAML does not need it, and shells and diffs fail on it";
             let message = "the file starts with a byte order mark";
             findings.push(Finding::warning("yaml-bom", start.clone(), message, fix));
             rest
@@ -77,7 +77,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     };
     let wide = match text::utf16(bytes) {
         Some(Ok(wide)) => {
-            let message = "the file is UTF-16, which Omni's programs read and most others do not";
+            let message = "the file is UTF-16, which Omni's programs can read but most others cannot";
             findings.push(Finding::error("yaml-utf16", start, message, "save the file as UTF-8"));
             Some(wide)
         }
@@ -99,7 +99,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     };
     let mut stream = load_text(file, text, TextPosition::whole_file());
     if let Some(at) = text::first_carriage_return(text) {
-        let fix = "convert it to LF and pin that with `*.yaml text eol=lf` in .gitattributes";
+        let fix = "convert it to LF, and add `*.yaml text eol=lf` to .gitattributes";
         let message = "the file has Windows line endings (CRLF)";
         findings.push(Finding::warning("yaml-crlf", at.in_file(file), message, fix));
     }

@@ -194,7 +194,7 @@ impl<'a> Builder<'a> {
     fn node(&mut self, event: Event, at: Position, depth: usize) -> Built {
         if depth > MAX_DEPTH {
             let message = format!("values are nested more than {MAX_DEPTH} deep");
-            let fix = "no Omni, Talos or Kubernetes document is: flatten it";
+            let fix = "flatten it: no Omni, Talos or Kubernetes document is nested this deep";
             return Err(self.error("yaml-too-deep", at, message, fix));
         }
         let before = self.budget;
@@ -248,7 +248,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let message = format!("cannot construct {found} `{text}` as a {tag}");
-        Err(self.error("yaml-syntax", at, message, "leave the tag out"))
+        Err(self.error("yaml-syntax", at, message, "omit the tag"))
     }
 
     /// Marks an anchor whose value is still being read: an alias to it would contain itself.
@@ -270,11 +270,11 @@ impl<'a> Builder<'a> {
             }
             Some(None) => {
                 let message = format!("the value of anchor `{name}` contains itself");
-                Err(self.error("yaml-alias-cycle", at, message, "write the value out instead of the alias"))
+                Err(self.error("yaml-alias-cycle", at, message, "write out the value instead of the alias"))
             }
             None => {
                 let message = format!("alias `*{name}` has no anchor `&{name}` before it in this document");
-                let fix = "define the anchor first, or quote the value if it is meant to start with `*`";
+                let fix = "define the anchor first, or quote the value if it should start with `*`";
                 Err(self.error("yaml-unknown-anchor", at, message, fix))
             }
         }
@@ -293,7 +293,7 @@ impl<'a> Builder<'a> {
             let odd = !matches!(key.value(), None | Some(Value::Str(_)));
             let Data::Scalar(scalar) = key.data else {
                 let message = "a key that is itself a list or a mapping".to_owned();
-                return Err(self.error("yaml-complex-key", at, message, "quote it if it is meant as text: \"{…}\""));
+                return Err(self.error("yaml-complex-key", at, message, "quote it if you mean text: \"{…}\""));
             };
             let (event, value_at) = self.next()?;
             let value = self.node(event, value_at, depth + 1)?;
@@ -320,7 +320,7 @@ impl<'a> Builder<'a> {
                     reported += 1;
                     let message = format!("key `{}` is already defined at line {first}", entry.key);
                     let place = entry.at.in_file(self.file);
-                    self.findings.push(Finding::error("yaml-duplicate-key", place, message, "keep one of the two"));
+                    self.findings.push(Finding::error("yaml-duplicate-key", place, message, "keep only one of them"));
                 }
                 None => drop(seen.insert(&entry.key, entry.at.line)),
             }
@@ -335,7 +335,12 @@ impl<'a> Builder<'a> {
             Data::Seq(items) if items.iter().all(Node::is_map) => items,
             _ => {
                 let message = "`<<` merges mappings, but this is not a mapping".to_owned();
-                return Err(self.error("yaml-syntax", at, message, "name an anchor of a mapping, or quote the key"));
+                return Err(self.error(
+                    "yaml-syntax",
+                    at,
+                    message,
+                    "refer to the anchor of a mapping, or quote the key",
+                ));
             }
         };
         let mut have: HashSet<String> = entries.iter().map(|e| e.key.clone()).collect();
@@ -383,8 +388,13 @@ impl<'a> Builder<'a> {
     }
 
     fn alias_bomb(&self, at: Position) -> Finding {
-        let message = "the document unfolds to more than 24 MiB: too many values, or aliases that multiply".to_owned();
-        self.error("yaml-alias-bomb", at, message, "write fewer values, and no alias to an anchor full of aliases")
+        let message = "the document expands to more than 24 MiB: too many values, or nested aliases".to_owned();
+        self.error(
+            "yaml-alias-bomb",
+            at,
+            message,
+            "use fewer values, and no alias to an anchor that itself contains many aliases",
+        )
     }
 
     fn error(&self, rule: &'static str, at: Position, message: String, fix: &str) -> Finding {
@@ -404,13 +414,13 @@ fn hint(message: &str, line: &str) -> &'static str {
     if line.trim_start_matches(' ').starts_with('\t') {
         "indent with spaces: YAML forbids tabs"
     } else if line.split_once(": ").is_some_and(|(_, value)| value.trim_start().starts_with(['"', '\'', '[', '{'])) {
-        "put the whole value in quotes: YAML ends it where what it starts with (a quote, `[`, `{`) is closed"
+        "put the whole value in quotes: YAML ends it where the opening character (a quote, `[`, `{`) is closed"
     } else if message.contains("mapping values are not allowed") {
-        "quote the value: it contains `: `, or the line before lacks its indentation"
+        "quote the value if it contains `: `, or fix the indentation of the line before"
     } else if message.contains("cannot start any token") {
-        "quote the value: it starts with a character that means something to YAML (`%`, `@`, `` ` ``)"
+        "quote the value: it starts with a character that is special in YAML (`%`, `@`, `` ` ``)"
     } else if message.contains("control characters") {
-        "it is not a text file, or it contains a control character: remove it"
+        "remove the control character, or check that this is a text file"
     } else if message.contains("did not find expected key") || message.contains("could not find expected ':'") {
         "check the indentation of this line and the one before, and that every key ends with `: `"
     } else {

@@ -47,7 +47,7 @@ pub(super) fn cpu(rooms: &[NodeRoom], vcpus: u64) -> String {
     let larger: Vec<&str> =
         rooms.iter().filter(|room| room.online && room.cpus >= vcpus).map(|room| room.name.as_str()).collect();
     match larger.as_slice() {
-        [] => "give it fewer cores or sockets: no node has so many threads".to_owned(),
+        [] => "give it fewer cores or sockets: no node has that many threads".to_owned(),
         larger => format!("give it fewer cores or sockets, or pin it with `node:` to {}", larger.join(" or ")),
     }
 }
@@ -88,7 +88,7 @@ pub(super) fn iso(node: &str, storages: &[Storage]) -> String {
         }
         None if storages.is_empty() => no_storage(node, storages),
         None => format!(
-            "add a storage for ISO images to {node}, or let this login see the one that there is (`cargo xtask proxmox-audit`)"
+            "add a storage for ISO images to {node}, or let this login see the existing one (`cargo xtask proxmox-audit`)"
         ),
     }
 }
@@ -98,9 +98,9 @@ pub(super) fn memory(provider: Provider, rooms: &[NodeRoom]) -> &'static str {
     if rooms.iter().filter(|room| room.online).count() < 2 {
         "use fewer or smaller machines, or add a node"
     } else if provider < Provider::V0_2 {
-        "this provider puts all machines on the emptiest node: pin classes with `node:`, or run v0.2.0"
+        "this provider places all machines on the emptiest node: pin classes with `node:`, or run v0.2.0"
     } else {
-        "use fewer or smaller machines, another `placement_strategy`, or a class for each node with `node:`"
+        "use fewer or smaller machines, another `placement_strategy`, or one class per node with `node:`"
     }
 }
 
@@ -109,8 +109,8 @@ pub(super) fn loss(provider: Provider, gone: &[&Member]) -> String {
     let pinned = gone.iter().find(|member| member.machine.node.is_some());
     match pinned {
         Some(member) => format!("remove `node:` from the class `{}` if its machines may move", member.machine.class),
-        None if provider == Provider::Untagged => format!("{SKIPS_OFFLINE}; or a class for each node with `node:`"),
-        None => "leave room for one node's machines on the others".to_owned(),
+        None if provider == Provider::Untagged => format!("{SKIPS_OFFLINE}; or use one class per node with `node:`"),
+        None => "keep enough free capacity on the other nodes for one node's machines".to_owned(),
     }
 }
 
@@ -135,15 +135,15 @@ pub(super) fn together(provider: Provider, inventory: &Inventory, machine: &Mach
         return format!("the class `{}` pins all of them to {node}: remove its `node:`", machine.class);
     }
     if provider < Provider::V0_2 {
-        return "use a class for each node with `node:`, or provider v0.2.0, which spreads a set over the nodes"
+        return "use one class per node with `node:`, or provider v0.2.0, which spreads a set over the nodes"
             .to_owned();
     }
     if machine.strategy != Strategy::Spread {
         return format!("set `placement_strategy: spread` in the class `{}`", machine.class);
     }
     if all.iter().any(|placement| matches!(placement.state, State::Exists(_))) {
-        return "a machine that exists stays on its node: to move one, replace it (`cargo xtask machine-replace MACHINE`), \
-                one at a time"
+        return "existing machines stay on their node: to move them, replace them one at a time (`cargo xtask \
+                machine-replace MACHINE`)"
             .to_owned();
     }
     format!("set `ha: {{resource_affinity: negative}}` in the class `{}`", machine.class)

@@ -50,7 +50,9 @@ fn demand_of(
     let id = set.id(&template.name);
     let Some(class) = &set.class else {
         if !set.machines.is_empty() {
-            demand.notes.push(format!("machine set {id} names its machines: the provider does not create them"));
+            demand
+                .notes
+                .push(format!("machine set {id} lists its machines explicitly: the provider does not create them"));
         }
         return;
     };

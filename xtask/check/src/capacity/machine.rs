@@ -79,8 +79,8 @@ pub fn machine(class: &MachineClass) -> Parsed<Machine> {
         ("storage_selector", data.storage_selector.is_none()),
     ];
     for (key, _) in incomplete.iter().filter(|(_, missing)| *missing) {
-        let message = format!("the class `{}` has no `{key}`: the provider refuses its machines", class.id);
-        findings.push(Finding::error("plan-class-incomplete", place.clone(), message, format!("give `{key}`")));
+        let message = format!("the class `{}` has no `{key}`: the provider rejects its machines", class.id);
+        findings.push(Finding::error("plan-class-incomplete", place.clone(), message, format!("set `{key}`")));
     }
     let strategy = strategy(&data, file, &mut findings);
     let machine = Machine {
@@ -113,7 +113,7 @@ fn strategy(data: &ProviderData, file: &str, findings: &mut Vec<Finding>) -> Str
         _ => None,
     };
     found.unwrap_or_else(|| {
-        let message = "not a valid placement strategy: the provider refuses the machines of the class";
+        let message = "not a valid placement strategy: the provider rejects the class's machines";
         let fix = "write spread, fewer-vms, round-robin or binpack";
         findings.push(Finding::error("plan-strategy", node.at.in_file(file), message, fix));
         Strategy::default()

@@ -167,14 +167,15 @@ impl<'a> PlacementState<'a> {
         }
         let mut say = |rule: &'static str, message: String| {
             if self.reported.insert((rule, member.set.clone())) {
-                let fix = "nothing, if any of them will do; else a class for each node with `node:`";
+                let fix =
+                    "none needed if any of these nodes is acceptable; otherwise use one class per node with `node:`";
                 self.findings.push(Finding::warning(rule, member.place.clone(), message, fix));
             }
         };
         let NodeChoice { node, alike } = picked;
         if !alike.is_empty() {
             let message = format!(
-                "{node} and {} are equal to the provider: it picks one at random for a machine of {}",
+                "{node} and {} rank equally for the provider: it picks one at random for a machine of {}",
                 alike.join(", "),
                 member.set
             );
@@ -182,7 +183,7 @@ impl<'a> PlacementState<'a> {
         }
         if let Some(other) = remembered.filter(|other| other.node != *node && !alike.contains(&other.node)) {
             let message = format!(
-                "a machine of {} is placed on {node}, or on {} if the existing machines were placed within the last hour: the provider remembers them for an hour, or until it is restarted",
+                "a machine of {} is placed on {node}, or on {} if the existing machines were placed within the last hour: the provider remembers placements for an hour, or until it restarts",
                 member.set, other.node
             );
             say("plan-node-by-memory", message);
@@ -227,7 +228,7 @@ impl<'a> PlacementState<'a> {
         let absent = machine.networks.iter().find(|network| !bridges.contains(&network.bridge));
         if let Some(network) = absent {
             let message = format!(
-                "{node} has no bridge `{}` that the login may use: a machine of the class `{}` is refused there",
+                "{node} has no bridge `{}` that the login may use: Proxmox refuses a machine of the class `{}` there",
                 network.bridge, machine.class
             );
             let fix = advice::bridge(node, bridges, self.inventory, &network.bridge);
@@ -238,7 +239,7 @@ impl<'a> PlacementState<'a> {
     /// Places a disk and returns its storage; empty if there is none.
     fn place_disk(&mut self, machine: &Machine, disk: &Disk, node: &str) -> String {
         let Some(storages) = self.inventory.node(node).and_then(|found| found.storages.known()) else {
-            let message = format!("the storages of {node} are not known: cannot tell where the disk goes");
+            let message = format!("the storages of {node} are not known: cannot tell which one gets the disk");
             self.warning("plan-unseen", &disk.place, message, "let the login see them (`cargo xtask proxmox-audit`)");
             return String::new();
         };
@@ -316,7 +317,7 @@ impl<'a> PlacementState<'a> {
                 machine.class,
                 storage.content.join(", ")
             );
-            let fix = "exclude it in the selector, or give it the content `images`";
+            let fix = "exclude it in the selector, or add `images` to its content types";
             self.error("plan-storage-content", &disk.place, message, fix);
         }
         if !storage.enabled || !storage.active {
@@ -381,7 +382,7 @@ impl<'a> PlacementState<'a> {
                     format_bytes(room.total),
                     format_bytes(after.saturating_add(room.promised))
                 );
-                let fix = "fewer or smaller machines there, or smaller guests";
+                let fix = "use fewer or smaller machines there, or smaller guests";
                 self.warning("plan-memory-promised", &place, message, fix);
             }
         }
@@ -399,22 +400,22 @@ impl<'a> PlacementState<'a> {
         let after = free.saturating_sub(pool.added);
         if pool.added > pool.available && pool.added <= free {
             let message = format!(
-                "{name} has {} left for {} until the machines that are removed are gone, with disks of {}",
+                "{name} has {} left for {} until the removed machines are gone, with disks of {}",
                 format_bytes(pool.available),
                 format_bytes(pool.added),
                 format_bytes(pool.freed)
             );
-            let fix = "sync the removal first, and the new machines when the old ones are gone";
+            let fix = "sync the removal first, then the new machines once the old ones are gone";
             self.warning("plan-disk-later", place, message, fix);
         } else if pool.added > pool.available {
             let thin = Storage::is_thin_kind(&pool.kind);
-            let how = if thin { ": it fills up as the machines write" } else { "" };
+            let how = if thin { ": it fills up as the machines write data" } else { "" };
             let message =
                 format!("{name} has {} left for {}{how}", format_bytes(pool.available), format_bytes(pool.added));
             let rule = if pool.iso == pool.added { "plan-iso-space" } else { "plan-disk" };
-            self.error(rule, place, message, "smaller disks, another storage, or more space");
+            self.error(rule, place, message, "use smaller disks or another storage, or add space");
         } else if pool.total > 0 && (pool.total - after.min(pool.total)) as f64 / pool.total as f64 > NEARLY_FULL {
-            let message = format!("{name} is left with {} of {}", format_bytes(after), format_bytes(pool.total));
+            let message = format!("{name} will have {} of {} left", format_bytes(after), format_bytes(pool.total));
             self.warning("plan-disk-nearly-full", place, message, "free some space before the machines are created");
         }
     }
@@ -430,7 +431,8 @@ impl<'a> PlacementState<'a> {
             let total = all.len();
             for (node, count) in on.into_iter().filter(|(_, count)| *count > 1) {
                 let majority = total - count > total / 2;
-                let then = if majority { "its loss takes them together" } else { "its loss takes etcd's majority" };
+                let then =
+                    if majority { "losing it loses all of them at once" } else { "losing it costs etcd its majority" };
                 let message = format!("{count} of {total} control planes of `{cluster}` share {node}: {then}");
                 let fix = advice::together(self.provider, self.inventory, &member.machine, &all);
                 self.warning("plan-control-planes-together", &member.place, message, fix);

@@ -41,7 +41,7 @@ pub fn shortages(nodes: &[Node], machines: &[Machine]) -> Vec<Shortage> {
         }
     }
     let all: Vec<&Node> = nodes.iter().collect();
-    found.extend(shortage(&all, &|storage| storage.accepts_iso(), &|_| LEAST, "an image of Talos"));
+    found.extend(shortage(&all, &|storage| storage.accepts_iso(), &|_| LEAST, "a Talos image"));
     found
 }
 

@@ -278,7 +278,7 @@ fn shortages_depend_on_the_kind_of_storage() {
         assert_eq!((all.len(), all[0].everywhere), (1, everywhere), "{all:?}");
         assert!(all[0].words.ends_with("for the 40.0 GiB of class `w`"), "{all:?}");
     }
-    assert_eq!(found("lvm", [40, 40], 0)[0].words, "local on pve1, pve2 has 0.0 GiB free, for an image of Talos");
+    assert_eq!(found("lvm", [40, 40], 0)[0].words, "local on pve1, pve2 has 0.0 GiB free, for a Talos image");
     let full = |content| room::is_full(&storage("pve1", &format!("x dir {content} 0")));
     assert_eq!(["iso", "images,rootdir", "vztmpl"].map(full), [true, true, false]);
 }

@@ -25,7 +25,11 @@ pub fn classes(file: &str, bytes: &[u8]) -> Outcome {
     for document in stream.documents.iter().filter(|document| !document.root.is_null()) {
         let root = &document.root;
         if !is_legacy(root) {
-            conversion.refuse(root.at, "an older class next to a document of another form", "split the file first");
+            conversion.refuse(
+                root.at,
+                "a class in the older form next to a document in another form",
+                "split the file first",
+            );
             continue;
         }
         let before = conversion.refused.len();
@@ -54,7 +58,7 @@ impl Conversion<'_> {
         );
         if let Some(metadata) = metadata {
             self.refuse_unknown_keys(metadata, &["name", "namespace", "labels", "annotations"], "metadata");
-            let why = "a resource of Omni is `metadata` with namespace, type and id, and no apiVersion and kind";
+            let why = "an Omni resource has `metadata` with namespace, type and id, but no apiVersion or kind";
             self.add_change(metadata, format!("metadata: id: {name}, namespace: default"), why);
             for key in ["labels", "annotations"] {
                 if let Some(node) = metadata.get(key).filter(|n| !n.entries().is_empty()) {
@@ -77,7 +81,7 @@ impl Conversion<'_> {
             );
         }
         let (provider, why) = match spec.get("provider").filter(|node| !node.is_null()) {
-            None => ("proxmox", "no provider is named; this is the id that one has unless it is started with another"),
+            None => ("proxmox", "the class specifies no provider; this is the provider's default id"),
             Some(node) => {
                 let named = node.text().unwrap_or_default();
                 if named.is_empty() {
@@ -89,7 +93,11 @@ impl Conversion<'_> {
         self.add_change(&spec, format!("autoprovision.providerid: {provider}"), why);
         let data = match spec.get("config") {
             Some(config) if !config.is_map() => {
-                self.refuse(config.at, "`config` is not a mapping".to_owned(), "write each key of it on its own line");
+                self.refuse(
+                    config.at,
+                    "`config` is not a mapping".to_owned(),
+                    "write each of its keys on its own line",
+                );
                 String::new()
             }
             Some(config) => self.config(config),
@@ -115,7 +123,7 @@ impl Conversion<'_> {
         let mut out = self.keys(config, &KEYS, 6);
         if config.entry("sockets").is_none() {
             out.push_str("      sockets: 1\n");
-            let why = "left out, the provider sends 0 and Proxmox refuses the VM";
+            let why = "without it, the provider sends 0 and Proxmox refuses the VM";
             self.add_change(config, "sockets: 1".to_owned(), why);
         }
         for key in KEYS.iter().filter(|k| k.required) {
@@ -138,7 +146,7 @@ impl Conversion<'_> {
                 continue;
             };
             if let Some((_, other)) = seen.iter().find(|(name, _)| *name == key.name) {
-                let message = format!("`{other}` and `{}` are both the provider's `{}`", entry.key, key.name);
+                let message = format!("`{other}` and `{}` both mean the provider's `{}`", entry.key, key.name);
                 self.refuse(entry.at, message, "keep one of them");
             }
             seen.push((&key.name, &entry.key));
@@ -147,7 +155,7 @@ impl Conversion<'_> {
             out.push_str(&format!("{pad}{}:{space}{value}\n", key.name));
             if key.name != entry.key {
                 let shown = value.trim_start().lines().next().unwrap_or_default();
-                let why = format!("the provider calls `{}` so", entry.key);
+                let why = format!("this is the provider's name for `{}`", entry.key);
                 self.add_change(&entry.value, format!("{}: {shown}", key.name), &why);
             }
         }

@@ -54,10 +54,10 @@ impl Comments {
 
     /// Returns a change for each comment that is left.
     pub(super) fn into_changes(self, file: &str) -> impl Iterator<Item = Change> {
-        let why = "only the comments above a document go with it; write it again where it belongs";
+        let why = "only comments above a document are kept; add this comment again where it belongs";
         self.found.into_iter().map(move |(line, column, text, _)| Change {
             place: Position { line, column }.in_file(file),
-            what: format!("left out: {text}"),
+            what: format!("dropped: {text}"),
             why: why.to_owned(),
         })
     }

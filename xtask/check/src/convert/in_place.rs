@@ -44,7 +44,7 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
                         }),
                         None => refused.push(refuse(
                             place,
-                            "the selector runs over several lines",
+                            "the selector spans several lines",
                             "write it on one line first",
                         )),
                     }
@@ -65,8 +65,8 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
             }
             // Positions inside text with escapes or folded lines differ from those in the file.
             let place = changes.swap_remove(0).place;
-            let message = "the selector cannot be replaced where it is";
-            Outcome::Refused(vec![refuse(place, message, "write `providerdata: |` and its keys below, one a line")])
+            let message = "the selector cannot be replaced in place";
+            Outcome::Refused(vec![refuse(place, message, "write `providerdata: |` and its keys below, one per line")])
         }
     }
 }

@@ -68,7 +68,7 @@ impl<'a> Conversion<'a> {
     /// Refuses the conversion if the real program would refuse the converted file.
     fn check_result<T>(&mut self, at: Position, checked: &FileCheck<T>) {
         for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
-            self.refuse(at, format!("the converted file would be refused: {}", finding.message), &finding.fix);
+            self.refuse(at, format!("the converted file would be rejected: {}", finding.message), &finding.fix);
         }
     }
 

@@ -8,11 +8,12 @@ pub struct Selector {
     pub why: Vec<&'static str>,
 }
 
-const ONCE: &str = "the provider evaluates the expression once for each storage and picks the first that is true";
-const AVAILABLE: &str = "the provider does not show `enabled` and `active`; a storage that is off has no free space";
-const UNSIGNED: &str = "availableSpace is unsigned, so numbers compared with it need a `u`";
+const ONCE: &str = "the provider evaluates the expression once for each storage and picks the first match";
+const AVAILABLE: &str = "the provider does not expose `enabled` and `active`; a disabled storage has no free space";
+const UNSIGNED: &str = "availableSpace is unsigned, so numbers compared with it need the suffix `u`";
 
-const ANY: &str = "it picks the first storage in the list, and Proxmox lists them in random order: name one";
+const ANY: &str =
+    "it picks the first storage in the list, and Proxmox lists storages in random order: select one by name";
 
 /// The names of the list in the older form.
 const LISTS: &[&str] = &["storage", "storages"];
@@ -49,13 +50,15 @@ fn rewrite_older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector
         return rewrite(text, &[(words, list)]);
     }
     if step == "." && matches!(method, "max" | "min" | "sort" | "sortBy" | "orderBy") {
-        return Err(format!("`{list}.{method}` picks by size, which the provider cannot: name the storage instead"));
+        return Err(format!(
+            "`{list}.{method}` selects by size, which the provider does not support: select the storage by name"
+        ));
     }
     // `size(storage.filter(…)) > 0` tests the same as `storage.exists(…)`.
     let words = match (used, word_at(words, 0), closing_bracket(words, 1)) {
         (0, ..) => words,
         (2, "size", Some(end)) if is_nonempty_test(&words[end + 1..]) => &words[2..end],
-        _ => return Err(format!("`{list}` in the middle of an expression has no counterpart")),
+        _ => return Err(format!("`{list}` within an expression has no counterpart")),
     };
     let mut parts = Vec::new();
     let mut at = 1;
@@ -79,7 +82,7 @@ fn rewrite_older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector
         let first = rest.first().is_some_and(|(word, _)| *word == "[") || matches!(method, "map" | "first");
         return Err(match first {
             true => format!("`{list}{shown}`: {ANY}"),
-            false => format!("`{list}.{method}` has no counterpart: the provider looks at one storage at a time"),
+            false => format!("`{list}.{method}` has no counterpart: the provider evaluates one storage at a time"),
         });
     }
     if !takes_first(rest) {
@@ -170,7 +173,8 @@ fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, Stri
     };
     if let Err(error) = selector::compile(&text) {
         text = unsigned(&text).unwrap_or(text);
-        selector::compile(&text).map_err(|_| format!("what is left of it does not compile: {}", error.message))?;
+        selector::compile(&text)
+            .map_err(|_| format!("the remaining expression does not compile: {}", error.message))?;
         why.push(UNSIGNED);
     }
     if !selector::compile(&text).is_ok_and(|program| program.uses_storage()) {
@@ -224,11 +228,11 @@ fn rewrite_condition(source: &str, words: &[Word<'_>], variable: &str) -> Result
 /// Consumes a flag that is alone or is compared with an equivalent value. `at..end` is its range; a preceding comparison is
 /// removed from `out`. Returns the end of its comparison.
 fn rewrite_flag(words: &[Word<'_>], at: usize, end: usize, out: &mut String) -> Result<usize, &'static str> {
-    const COMPARED: &str = "it is not clear what is compared with";
+    const COMPARED: &str = "the comparison is unclear: it uses";
     let negated =
         (0..at).any(|n| words[n].0 == "!" && (n + 1 == at || closing_bracket(words, n + 1).is_some_and(|c| c > at)));
     if negated {
-        return Err("a selector does not have it, and a full storage would match too: the opposite of");
+        return Err("selectors have no such field, and a full storage would match too: the negation of");
     }
     let boundary = |word: &str| matches!(word, "" | "&&" | "||" | "(" | ")" | "," | "[" | "]" | "?" | ":");
     let before = at.checked_sub(1).map_or("", |n| words[n].0);

@@ -27,7 +27,7 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
             let place = old.root.at.in_file(file);
             let message = match is_kubernetes_style(&old.root) {
                 true => "a template with apiVersion or spec: its meaning is not clear",
-                false => "the nested form next to other documents: it is not clear which sets apply",
+                false => "the nested form is mixed with other documents: it is not clear which sets apply",
             };
             return Outcome::Refused(vec![refuse(place, message, "write the template by hand, see clusters/")]);
         }
@@ -79,8 +79,8 @@ impl Conversion<'_> {
             }
         }
         if control_planes != 1 {
-            let message = "the template has not one `controlPlane`".to_owned();
-            self.refuse(root.at, message, "name the class and the number of machines");
+            let message = "the template has no single `controlPlane`".to_owned();
+            self.refuse(root.at, message, "specify the class and the number of machines");
         }
         for key in ["name", "kubernetes", "talos"] {
             let short = format!("{key}Version");
@@ -144,7 +144,7 @@ impl Conversion<'_> {
                     self.add_change(
                         value,
                         format!("machineClass.size: {shown}"),
-                        "the number of machines belongs next to their class",
+                        "the number of machines belongs next to the class",
                     );
                 }
                 "name" if kind == "Workers" => {
@@ -168,7 +168,7 @@ impl Conversion<'_> {
                 self.refuse(at.at, "the number of machines is missing".to_owned(), "add `count: N` before converting");
             }
             (_, _, Some(machines)) => {
-                let message = "`machines` names each machine, and a class or a number is given as well".to_owned();
+                let message = "`machines` lists each machine, but a class or a number is given as well".to_owned();
                 self.refuse(machines.at, message, "keep one of them");
             }
             _ => self.refuse(

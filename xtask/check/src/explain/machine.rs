@@ -75,7 +75,7 @@ pub(super) fn position(
             };
             let cause = Cause::new(Link::Join, "machine-never-joins", words);
             let fix = format!(
-                "on {} see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
+                "on {}, check whether Omni's name resolves, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS are reachable from its network",
                 console(facts, machine)
             );
             let evidence = format!("its VM was started {} ago", format_minutes(age));
@@ -95,7 +95,7 @@ pub(super) fn position(
                 facts,
                 machine,
                 cause,
-                "bring its host back, or delete its link: Omni removes the machine, and the provider deletes its VM",
+                "bring its host back, or delete its link: Omni then removes the machine, and the provider deletes its VM",
             );
             // A person has to decide whether etcd can do without this machine.
             broken(Cause { step: cause.step.filter(|_| !set.control_plane), ..cause })
@@ -110,9 +110,9 @@ pub(super) fn position(
                 Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name_and_vm}{vm}"));
             // Do not wait for a machine that does not return from its upgrade: until it does, no other machine is upgraded.
             let upgraded = !view.upgrade.is_empty();
-            let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
+            let more = if upgraded { "; no other machine is upgraded until it is back" } else { "" };
             broken(cause.evidence(format_age(age)).lasting(upgraded && age >= CONFIGURED).fix(
-                format!("on {} see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network{more}", console(facts, machine)),
+                format!("on {}, check whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS are reachable from its network{more}", console(facts, machine)),
                 NETWORK,
             ))
         }
@@ -145,7 +145,7 @@ fn fix_by_unlinking(facts: &Facts, machine: &MachineView, cause: Cause, fix: &st
 pub(super) fn drain_cause(machine: &MachineView) -> Option<Cause> {
     let (_, why) = machine.error.split_once("cordon/drain before reboot failed: ")?;
     let words = format!("{} cannot be drained before its upgrade: {why}", machine.name());
-    let fix = "a PodDisruptionBudget that shows 0 under ALLOWED DISRUPTIONS blocks it: scale that workload up, or relax the budget; Omni tries again by itself";
+    let fix = "a PodDisruptionBudget with 0 ALLOWED DISRUPTIONS blocks it: scale that workload up, or relax the budget; Omni retries automatically";
     Some(
         Cause::new(Link::Configuration, "drain-blocked", words)
             .fix(fix, "kubectl get poddisruptionbudgets --all-namespaces"),
@@ -163,7 +163,7 @@ pub(super) fn not_ready_cause(
     let logs = format!("omnictl machine-logs {} --tail 50", machine.uuid);
     if !machine.error.is_empty() {
         let cause = Cause::new(Link::Configuration, "configuration-refused", format!("{name}: {}", machine.error));
-        return Some(cause.fix("correct the configuration patch that it names, and sync again", logs));
+        return Some(cause.fix("correct the configuration patch that the error mentions, and sync again", logs));
     }
     let in_order = |other: &MachineView| other.ready || other.leaving;
     let up = view.machine_sets.iter().filter(|set| set.control_plane).any(|set| set.machines.iter().any(in_order));
@@ -175,10 +175,10 @@ pub(super) fn not_ready_cause(
         let cause = Cause::new(
             Link::Kubernetes,
             "etcd-not-formed",
-            format!("the control plane {name} does not form etcd; everything waits for it"),
+            format!("etcd does not start on the control plane {name}; everything else waits for it"),
         );
         let cause = cause.evidence(format_age(age)).lasting(false);
-        return Some(cause.fix("its log shows why; a wrong clock or a slow disk look like this", logs));
+        return Some(cause.fix("its log shows why; common causes are a wrong clock or a slow disk", logs));
     }
     let words = match machine.unmet.as_str() {
         "" => format!("{name} is connected to Omni but does not complete the stage {}", machine.stage),
@@ -187,7 +187,7 @@ pub(super) fn not_ready_cause(
     let cause = Cause::new(Link::Configuration, "machine-stuck", words);
     let cause = cause.evidence(format_age(age)).lasting(false);
     Some(cause.fix(
-        "its log shows why; a bridge that drops large frames (MTU), a wrong clock or a slow disk look like this",
+        "its log shows why; common causes are a bridge that drops large frames (MTU), a wrong clock or a slow disk",
         logs,
     ))
 }
@@ -235,18 +235,18 @@ pub(super) fn vm_cause(facts: &Facts, machine: &MachineView) -> Option<Cause> {
     };
     let inventory = "cargo xtask proxmox-inventory";
     let Some(vm) = vms.get(request) else {
-        let gone = || cause("vm-missing", "it does not exist in Proxmox any more".to_owned());
+        let gone = || cause("vm-missing", "it no longer exists in Proxmox".to_owned());
         return Some(match facts.no_vms {
             true => cause("vms-hidden", "Proxmox shows no VM to the provider's login".to_owned())
                 .lasting(false)
-                .fix("check whether the VMs were deleted, or the login is not allowed to see them (VM.Audit)", "cargo xtask proxmox-audit"),
+                .fix("check whether the VMs were deleted, or whether the login lacks the right to see them (VM.Audit)", "cargo xtask proxmox-audit"),
             // Omni may be connected to it: then it exists, but has another name or is hidden from this login.
             _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
                 .lasting(false)
-                .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login is not allowed to see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
-            false if machine.leaving => fix_by_unlinking(facts, machine, gone(), "it cannot answer Omni: delete its link, and Omni removes the machine"),
+                .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login lacks the right to see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
+            false if machine.leaving => fix_by_unlinking(facts, machine, gone(), "it cannot respond to Omni: delete its link, and Omni removes the machine"),
             false => gone().task(
-                "replace the machine; where several control planes are gone, one at a time",
+                "replace the machine; if several control planes are gone, replace them one at a time",
                 &["machine-replace", request],
             ),
         });
@@ -261,7 +261,7 @@ pub(super) fn vm_cause(facts: &Facts, machine: &MachineView) -> Option<Cause> {
                 cause(if locked { "vm-locked" } else { "vm-stopped" }, vm.describe()).lasting(!machine.leaving);
             Some(if locked {
                 let fix = format!(
-                    "wait for the task that holds it, or stop that task; only where none runs, as root on {host}: `qm unlock {id}`; then `qm start {id}`"
+                    "wait for the task that locks it, or stop that task; only if no task runs, run as root on {host}: `qm unlock {id}`; then `qm start {id}`"
                 );
                 stopped.fix(fix, format!("pvesh get /nodes/{}/tasks --vmid {id} --source active", vm.node))
             } else {

@@ -155,7 +155,8 @@ impl Cfg {
 
     /// Does what `pveum` does for each line of a script, and what its last comment advises for paths that stay missing.
     pub(super) fn run(&mut self, script: &str) {
-        let advised = script.lines().find_map(|line| line.strip_prefix("# A path that stays missing has NoAccess: "));
+        let advised =
+            script.lines().find_map(|line| line.strip_prefix("# If a path is still missing, it has NoAccess: "));
         let granted = script.lines().filter_map(|line| line.strip_prefix("pveum acl modify ")?.split(' ').next());
         let deletes: Vec<String> =
             granted.flat_map(|path| advised.map(|advised| advised.replace("PATH", path))).collect();

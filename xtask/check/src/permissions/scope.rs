@@ -86,7 +86,7 @@ impl Scope {
     pub fn without_ha(&self, version: &str) -> Option<String> {
         let major: u64 = version.split('.').next()?.parse().ok()?;
         (self.ha && self.provider >= Provider::V0_2 && major < 9).then(|| {
-            format!("Proxmox VE {version} has no HA rules, which a class with `ha` needs: machines of it are never finished; update to 9, or remove `ha`")
+            format!("Proxmox VE {version} has no HA rules, which a class with `ha` needs: its machines are never completed; update to 9, or remove `ha`")
         })
     }
 }
@@ -113,7 +113,7 @@ pub fn unusable_names(inventory: &Inventory, requirements: &Requirements) -> Vec
         let selectors = machine.disks.iter().filter_map(|disk| find_in_selector(&disk.selector));
         for name in names.map(String::as_str).filter(|name| !is_real(name)).chain(selectors) {
             found.push(format!(
-                "{}: `{name}` in class `{}` looks like a placeholder: no privilege is checked for it",
+                "{}: `{name}` in class `{}` looks like a placeholder: its privileges are not checked",
                 machine.place, machine.class
             ));
         }
@@ -213,7 +213,7 @@ pub fn blind_selectors(inventory: &Inventory, scope: &Scope, requirements: &Requ
             let before = format!("{}: the selector of class `{}` ", disk.place, machine.class);
             let after = match error {
                 Some(error) => format!("fails: {error}; on "),
-                None => "matches no storage that the login sees: it does not exist, or Datastore.Audit is missing; on "
+                None => "matches no storage that the login can see: the storage does not exist, or Datastore.Audit is missing; on "
                     .into(),
             };
             found.entry((before, after)).or_default().insert(node);

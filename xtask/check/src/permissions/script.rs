@@ -44,7 +44,7 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     )];
     if let Some(guess) = scope.guessed_iso.as_ref().filter(|guess| grants.contains_key(&format!("/storage/{guess}"))) {
         lines.push(format!(
-            "# `{guess}` is a guess: on some node the login sees no storage for ISO images. Replace it with yours."
+            "# `{guess}` is a guess: on at least one node the login sees no storage for ISO images. Replace it with yours."
         ));
     }
     for role in used {
@@ -62,7 +62,9 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     };
     let barred: Vec<&String> = grants.iter().filter(bar).map(|(path, _)| path).collect();
     if !barred.is_empty() {
-        lines.push("# NoAccess beats every role on its path; taking it away does nothing where it is not.".to_owned());
+        lines.push(
+            "# NoAccess overrides every role on its path; deleting it has no effect where it is not set.".to_owned(),
+        );
     }
     for path in &barred {
         lines.push(format!("pveum acl delete {} {who} --roles NoAccess", quote(path)));
@@ -78,7 +80,9 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         !barred.contains(&path) && roles.iter().all(|role| role_is_complete(role, &needed, login))
     };
     if !permissions.tree.is_empty() && grants.iter().any(again) {
-        lines.push(format!("# A path that stays missing has NoAccess: pveum acl delete PATH {who} --roles NoAccess"));
+        lines.push(format!(
+            "# If a path is still missing, it has NoAccess: pveum acl delete PATH {who} --roles NoAccess"
+        ));
     }
     Some(lines.join("\n") + "\n")
 }

@@ -252,6 +252,7 @@ fn hidden_no_access_is_reported_only_with_roles() {
     // The role applies to all VMs and was granted there; a role for storages may be granted only on others.
     assert!(scripted(&vms).unwrap().contains("pveum acl delete /vms --users omni@pve --roles NoAccess\n"));
     let text = scripted(&acl).unwrap();
-    let advice = "# A path that stays missing has NoAccess: pveum acl delete PATH --users omni@pve --roles NoAccess\n";
+    let advice =
+        "# If a path is still missing, it has NoAccess: pveum acl delete PATH --users omni@pve --roles NoAccess\n";
     assert!(text.ends_with(advice), "{text}");
 }

@@ -125,13 +125,14 @@ impl Limit {
             }
             Data::Map(entries) if self.form == "present" => {
                 let empty = entries.iter().filter(|entry| entry.value.is_null());
-                empty.map(|e| refused(&e.value, format!("a `{}` that is null", e.key))).collect()
+                empty.map(|e| refused(&e.value, format!("a mapping whose `{}` is null", e.key))).collect()
             }
             Data::Seq(items) if self.form == "last" => {
                 let size = |item: &Node| item.get(self.argument).and_then(Node::text).and_then(value::byte_count);
                 let open =
                     items.iter().rev().skip(1).filter(|item| item.is_map() && size(item).is_none_or(|size| size < 1.0));
-                open.map(|item| refused(item, format!("one without `{}` before others", self.argument))).collect()
+                open.map(|item| refused(item, format!("an entry without `{}` before the last entry", self.argument)))
+                    .collect()
             }
             Data::Seq(items) if self.form == "ports" => {
                 let mut ranges: Vec<(u16, u16, &Node)> = items.iter().filter_map(range).collect();
@@ -140,7 +141,7 @@ impl Limit {
                 let overlap = ranges.windows(2).filter(|pair| pair[1].0 <= pair[0].1).map(|pair| &pair[1]);
                 let found = |(low, high, node): &(u16, u16, &'n Node)| match low > high {
                     true => refused(node, format!("`{low}-{high}`")),
-                    false => refused(node, format!("`{low}-{high}`, which overlaps with another")),
+                    false => refused(node, format!("`{low}-{high}`, which overlaps another range")),
                 };
                 down.chain(overlap).map(found).collect()
             }
@@ -149,7 +150,7 @@ impl Limit {
                 let mut seen = HashSet::new();
                 let twice = items.iter().filter(|item| !seen.insert(name(item)));
                 twice
-                    .map(|item| refused(item, format!("the second with `{}: {}`", self.argument, name(item))))
+                    .map(|item| refused(item, format!("the second entry with `{}: {}`", self.argument, name(item))))
                     .collect()
             }
             Data::Seq(items) => items.iter().flat_map(|item| self.refused(item, reader)).collect(),

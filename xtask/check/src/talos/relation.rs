@@ -75,8 +75,8 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
             let counts: Vec<usize> = counts.collect();
             let differ = counts.windows(2).any(|pair| pair[0] != pair[1]);
             differ.then(|| Broken {
-                what: format!("with another number of {}", quoted(&fields, " than of ")),
-                fix: "write as many of one as of the other".to_owned(),
+                what: format!("with different numbers of {}", quoted(&fields, " and ")),
+                fix: "use the same number of entries in each".to_owned(),
             })
         }
         "members" => members(node.get(limit.argument)?),
@@ -101,7 +101,10 @@ fn members(devices: &Node) -> Option<Broken> {
         for link in links.into_iter().flatten().filter_map(Node::text) {
             let owner = owners.insert(link, name(device)).filter(|owner| *owner != name(device));
             if let Some(owner) = owner {
-                return broken(format!("with `{link}` in both `{owner}` and `{}`", name(device)), "leave it in one");
+                return broken(
+                    format!("with `{link}` in both `{owner}` and `{}`", name(device)),
+                    "keep it in only one",
+                );
             }
         }
     }

@@ -37,16 +37,16 @@ impl Checker<'_> {
         if t.features.disk_encryption && talos.as_ref().is_some_and(|v| version::is_before(v, 1, 5)) {
             let at = t.features.disk_encryption_at.unwrap_or(t.talos_at);
             let message = "disk encryption is supported only for Talos 1.5.0 and later";
-            self.error("template-encryption", at, message, "use a newer Talos, or leave it out");
+            self.error("template-encryption", at, message, "use a newer Talos, or omit it");
         }
         if let (Some(at), Some(talos)) = (t.features.disable_public_discovery_at, &talos) {
             let embedded = t.features.use_embedded_discovery_service;
             let (message, fix) = match version::is_before(talos, 1, 14) {
                 true => (
-                    "turns the public discovery service off only for clusters created with Talos 1.14 or newer",
-                    "use a newer Talos, or leave it out",
+                    "disables the public discovery service only for clusters created with Talos 1.14 or newer",
+                    "use a newer Talos, or omit it",
                 ),
-                false => ("refuses a cluster without any discovery service", "add `useEmbeddedDiscoveryService: true`"),
+                false => ("rejects a cluster without any discovery service", "add `useEmbeddedDiscoveryService: true`"),
             };
             if version::is_before(talos, 1, 14) || !embedded {
                 self.error("template-discovery", at, format!("{} {message}", self.omni_from(10)), fix);
@@ -55,7 +55,9 @@ impl Checker<'_> {
         self.extensions(t);
         let older = self.context.omni.filter(|omni| omni.is_before(5, 8) && t.features.backup_interval_is_number);
         if let Some((omni, at)) = older.zip(t.features.backup_interval_at) {
-            let message = format!("omnictl {omni} accepts no number as `interval`: 1.5.8 is the first to accept 0");
+            let message = format!(
+                "omnictl {omni} does not accept a number as `interval`: 1.5.8 is the first version that accepts 0"
+            );
             self.error("template-interval", at, message, "write 0s");
         }
         if let Some(at) = t.features.backup_interval_at.filter(|_| t.features.backup_interval_s != 0.0) {
@@ -67,8 +69,8 @@ impl Checker<'_> {
                 self.error("template-backup-interval", at, message, "use an interval between 1h and 24h");
             }
             if self.context.backup_store == Some(false) {
-                let message = "no backup is made: Omni in docker/compose.yaml has no storage for backups of etcd";
-                let fix = "give Omni `--etcd-backup-s3` or `--etcd-backup-local-path`, or remove the interval \
+                let message = "no backup is made: Omni in docker/compose.yaml has no storage for etcd backups";
+                let fix = "start Omni with `--etcd-backup-s3` or `--etcd-backup-local-path`, or remove the interval \
                            (docs/how-to/operations.md#etcd-backups-of-the-clusters)";
                 self.warning("template-backup-store", at, message, fix);
             }
@@ -94,7 +96,7 @@ impl Checker<'_> {
             let twice = list.iter().find(|name| !seen.insert(full(name)));
             let message = match twice {
                 Some(name) => {
-                    format!("the extension `{name}` is listed more than once: {} refuses that", self.omni_from(9))
+                    format!("the extension `{name}` is listed more than once: {} rejects duplicates", self.omni_from(9))
                 }
                 None if list.len() > 256 => {
                     format!("{} accepts up to 256 extensions, not {}", self.omni_from(9), list.len())
@@ -118,19 +120,19 @@ impl Checker<'_> {
         if t.name.is_empty() {
             self.error("template-name", t.name_at, "the cluster's `name` is missing", "add `name: …`");
         } else if !t.name.chars().all(plain) {
-            let message = format!("`{}`: a name has letters, digits, dashes and underscores", t.name);
+            let message = format!("`{}`: a name may contain only letters, digits, dashes and underscores", t.name);
             self.error("template-name", t.name_at, message, "use a-z, 0-9 and `-`");
         } else if !placeholder::is_placeholder(&t.name) && name::check("cluster", &t.name).is_err() {
             let message =
-                format!("`{}` is not a DNS label: it becomes part of host names and of names of machines", t.name);
+                format!("`{}` is not a DNS label, but it becomes part of host names and machine names", t.name);
             self.warning("template-name-dns", t.name_at, message, "use a-z, 0-9 and `-`, up to 63 characters");
         }
         let other = self.context.file_name.filter(|file| *file != t.name && !placeholder::is_placeholder(&t.name));
         if let Some(file) = other.filter(|_| !t.name.is_empty()) {
             let name = &t.name;
             let message =
-                format!("the file is called `{file}` and is the template of cluster `{name}`, not of `{file}`");
-            let fix = format!("rename it to {name}.yaml, or write `name: {file}` if that cluster is meant");
+                format!("the file is called `{file}`, but contains the template of cluster `{name}`, not of `{file}`");
+            let fix = format!("rename it to {name}.yaml, or write `name: {file}` if you mean that cluster");
             self.warning("template-file-name", t.name_at, message, &fix);
         }
     }
@@ -144,8 +146,9 @@ impl Checker<'_> {
         match version::parse(text) {
             Ok(version) => {
                 if !version::is_full(text) {
-                    let message =
-                        format!("`{text}` is not a full version: the server knows {what} versions by three numbers");
+                    let message = format!(
+                        "`{text}` is not a full version: the server requires {what} versions with three numbers"
+                    );
                     self.error("template-version-short", at, message, "add the patch version");
                 }
                 Some(version)
@@ -186,8 +189,7 @@ impl Checker<'_> {
                 let usable = offered.iter().filter(|v| !v.unsupported).map(|v| v.version.as_str());
                 let newest = version::newest_release(usable);
                 let message = format!("{} does not offer Talos {bare_talos}", self.this_omni());
-                let fix =
-                    newest.map_or("see `omnictl get talosversions`".to_owned(), |n| format!("use v{n}, for example"));
+                let fix = newest.map_or("see `omnictl get talosversions`".to_owned(), |n| format!("use e.g. v{n}"));
                 self.error("template-talos-version", t.talos_at, message, &fix);
             }
             Some(offer) if offer.unsupported => {
@@ -197,8 +199,7 @@ impl Checker<'_> {
             Some(offer) if !offer.compatible_kubernetes.contains(&bare_kubernetes) => {
                 let message = format!("Kubernetes {bare_kubernetes} is not compatible with Talos {bare_talos}");
                 let best = version::newest_release(offer.compatible_kubernetes.iter().map(String::as_str));
-                let fix =
-                    best.map_or("see `omnictl get talosversions`".to_owned(), |b| format!("use v{b}, for example"));
+                let fix = best.map_or("see `omnictl get talosversions`".to_owned(), |b| format!("use e.g. v{b}"));
                 self.error("template-kubernetes-version", t.kubernetes_at, message, &fix);
             }
             Some(_) => {}
@@ -218,7 +219,7 @@ impl Checker<'_> {
         };
         if !(least..=most).contains(&Minor::from(kubernetes)) {
             let message = format!("Talos 1.{} supports Kubernetes {least} to {most}", talos.minor);
-            self.warning("template-version-pair", t.kubernetes_at, message, "use a Kubernetes version of that range");
+            self.warning("template-version-pair", t.kubernetes_at, message, "use a Kubernetes version in that range");
         }
     }
 
@@ -232,14 +233,14 @@ impl Checker<'_> {
                 let newest = table().talos_of_omni(&table().facts.omni);
                 let least = newest.map_or(0, |talos| talos.min.minor);
                 let most = newest.and_then(|talos| talos.max).map(|most| most.minor);
-                (format!("Omni 1.{}, the newest that is known here,", releases::newest()), least, most)
+                (format!("Omni 1.{}, the newest known version,", releases::newest()), least, most)
             }
         };
         let refused = table().bugs_of(None, Some(talos), None).find(|bug| bug.severity == Severity::Block);
         let message = if let Some(bug) = refused {
             format!("Talos {}: {}", version::bare(talos), bug.harm)
         } else if version::is_before(talos, 1, least) {
-            format!("{who} supports Talos from 1.{least} on")
+            format!("{who} supports Talos 1.{least} and later")
         } else if newest.is_some_and(|newest| (talos.major, talos.minor) > (1, newest)) {
             format!("{who} supports Talos up to 1.{}", newest.unwrap_or_default())
         } else {
@@ -276,12 +277,12 @@ impl Checker<'_> {
         for NewerKey { key, since, at } in &t.newer_keys {
             match self.context.omni {
                 Some(omni) if omni.is_before(*since, 0) => {
-                    let message = format!("omnictl {omni} does not know `{key}`: 1.{since} is the first that does");
+                    let message = format!("omnictl {omni} does not support `{key}`: it requires 1.{since} or later");
                     let fix = format!("remove it, or update Omni to 1.{since} (docs/how-to/upgrade.md)");
                     self.error("template-key-too-new", *at, message, &fix);
                 }
                 None if *since > 9 => {
-                    let message = format!("omnictl 1.{since} is the first that knows `{key}`: an older one refuses it");
+                    let message = format!("`{key}` requires omnictl 1.{since} or later: older versions reject it");
                     self.warning("template-key-newer", *at, message, "compare it with `omnictl --version`");
                 }
                 _ => {}
@@ -297,7 +298,7 @@ impl Checker<'_> {
             let file = manifest.file.as_ref().map_or("", |(path, _)| path);
             let name = if manifest.name.is_empty() { file } else { &manifest.name };
             if !name.is_empty() && !names.insert(name) {
-                let message = format!("a second manifest `{name}` (\"duplicate manifest name\")");
+                let message = format!("the manifest `{name}` is defined twice (\"duplicate manifest name\")");
                 self.error("template-manifest-twice", at, message, "give each manifest its own `name`");
             }
             if manifest.name.is_empty() && manifest.file.is_none() {
@@ -324,7 +325,12 @@ impl Checker<'_> {
             if id.is_empty() {
                 self.error("template-healthcheck", at, "a healthcheck needs `name` or `idOverride`", "name it");
             } else if seen.contains(&id.as_str()) {
-                self.error("template-healthcheck", at, format!("a second healthcheck `{id}`"), "give it another name");
+                self.error(
+                    "template-healthcheck",
+                    at,
+                    format!("the healthcheck `{id}` is defined twice"),
+                    "give it another name",
+                );
             }
             seen.push(id);
             self.healthcheck_on_server(t, check);
@@ -349,11 +355,11 @@ impl Checker<'_> {
         let full = format!("omni-healthcheck-{id}");
         let named = !check.name.is_empty() || !check.id_override.is_empty();
         if named && (full.len() > 253 || !full.split('.').all(label)) {
-            let message = format!("the healthcheck's ID `{id}`: the server accepts a-z, 0-9, `-` and `.` in it");
+            let message = format!("the healthcheck's ID is `{id}`, but the server accepts only a-z, 0-9, `-` and `.`");
             self.error("template-healthcheck-refused", check.at, message, "use a-z, 0-9 and `-` in its name");
         }
         if check.interval_s > 0.0 && check.interval_s < 5.0 {
-            let message = "the server accepts an interval of a healthcheck from 5s on";
+            let message = "the server accepts healthcheck intervals of 5s or more";
             self.error("template-healthcheck-refused", check.at, message, "use 5s or more");
         }
     }
@@ -362,7 +368,7 @@ impl Checker<'_> {
     fn job(&mut self, at: Position, stream: &yaml::Stream) {
         let job = stream.documents.iter().find(|document| !document.root.is_null());
         if !stream.is_broken() && job.is_none_or(|document| !document.root.is_map()) {
-            let message = "the healthcheck's job is not a Job: the server refuses it";
+            let message = "the healthcheck's job is not a Job: the server rejects it";
             self.error("template-healthcheck-refused", at, message, "write a Kubernetes object of `kind: Job`");
         }
     }

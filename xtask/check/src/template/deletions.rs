@@ -27,10 +27,10 @@ impl Checker<'_> {
             {
                 let what = value.map_or_else(|| format!("`{key}`"), |value| format!("`{key}: {value}`"));
                 let message = format!(
-                    "`$patch: delete` of an entry of `{path}` by {what}: Talos finds entries of the outermost list alone, by a \
-                     text that is first, and refuses the whole patch"
+                    "`$patch: delete` of an entry of `{path}` by {what}: Talos finds entries only in the outermost \
+                     list, by a key with a text value that comes first, and rejects the whole patch"
                 );
-                let fix = "write a key whose value is a text first, or leave the entry out of the patch that adds it";
+                let fix = "put a key with a text value first, or remove the entry from the patch that adds it";
                 self.refused(file, at, message, fix);
                 continue;
             }
@@ -38,7 +38,7 @@ impl Checker<'_> {
                 && minor < ABSENT
             {
                 let message = format!(
-                    "`$patch: delete` in a {name} that no earlier patch has: Talos up to 1.{} refuses the whole \
+                    "`$patch: delete` in a {name} that no earlier patch defines: Talos up to 1.{} rejects the whole \
                      configuration",
                     ABSENT - 1
                 );
@@ -71,7 +71,7 @@ impl Checker<'_> {
             };
             if let Some(what) = missing {
                 let message =
-                    format!("`$patch: delete` of `{what}`, which no patch sets: Talos refuses the whole patch");
+                    format!("`$patch: delete` of `{what}`, which no patch sets: Talos rejects the whole patch");
                 self.refused(file, at, message, "remove it, or put it after the patch that sets it");
             }
         }
@@ -83,8 +83,8 @@ impl Checker<'_> {
             let path = keys.join(".");
             let needed = talos::required_alternatives(&machine.kind, &path, machine.minor);
             if needed.is_some_and(|needed| !needed.split('|').any(|path| talos::is_set_at(merged, path))) {
-                let message = format!("`$patch: delete` of `{path}`: Talos needs it, and refuses the configuration");
-                self.refused(file, at, message, "remove it, or write the value that is meant");
+                let message = format!("`$patch: delete` of `{path}`: Talos requires it, and rejects the configuration");
+                self.refused(file, at, message, "remove it, or write the intended value");
             }
         }
     }

@@ -22,8 +22,13 @@ impl Checker<'_> {
             _ if older => None,
             FileRead::Outside => {
                 let message =
-                    format!("`{path}` leads out of the template's directory: omnictl 1.8 and later refuse that");
-                self.error("template-file-outside", at, message, "move the file below the template");
+                    format!("`{path}` is outside of the template's directory: omnictl 1.8 and later reject that");
+                self.error(
+                    "template-file-outside",
+                    at,
+                    message,
+                    "move the file into the template's directory or a subdirectory",
+                );
                 None
             }
             FileRead::Missing { why, above } => {
@@ -31,9 +36,10 @@ impl Checker<'_> {
                 let fix = match above {
                     None => "write the path relative to the template's directory".to_owned(),
                     Some(above) => format!(
-                        "up to omnictl 1.7 paths were relative to the working directory, from 1.8 on they are relative to \
-                         the template: there is `{above}`; move it below the template, or write that path and run \
-                         `omnictl cluster template` with `--allowed-dir {}` (cluster-sync has no such option)",
+                        "paths were relative to the working directory up to omnictl 1.7, and are relative to the \
+                         template from 1.8 on: `{above}` exists; move it into the template's directory, or write \
+                         that path and run `omnictl cluster template` with `--allowed-dir {}` (cluster-sync has no \
+                         such option)",
                         leading_dots(&above)
                     ),
                 };

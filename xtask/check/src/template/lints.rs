@@ -113,8 +113,8 @@ impl Checker<'_> {
         let Some((most, set)) = sets.max_by_key(|(size, _)| *size).filter(|(size, _)| *size >= MOST) else { return };
         let at = t.patches.first().or(set.patches.first()).map_or(t.name_at, |patch| patch.at);
         let message = format!(
-            "the patches of one machine of {} come to {:.1} MB: a machine in maintenance mode accepts less than 4 MiB, so it \
-             is never installed, and only Omni's log says so",
+            "the patches for one machine of {} total {:.1} MB: a machine in maintenance mode accepts less than 4 \
+             MiB, so it is never installed, and only Omni's log shows why",
             set.title(),
             most as f64 / 1e6
         );
@@ -145,17 +145,17 @@ impl Checker<'_> {
 
     fn address(&mut self, file: &str, node: &Node, target: Target) {
         let text = node.text().unwrap_or_default();
-        let message = format!("the static address {text} is for {}: each of them gets it", target.count());
-        let fix = "leave addresses to DHCP, which a machine needs before a patch can reach it, or make a set of one machine \
-                   for each address";
+        let message = format!("the static address {text} applies to {}: each of them gets it", target.count());
+        let fix = "use DHCP, which a machine needs before it can receive a patch, or create one machine set with a \
+                   single machine per address";
         self.report(Severity::Error, "template-static-address", node.at.in_file(file), message, fix);
     }
 
     /// Reports labels and taints that fail on workers: Talos writes those of a worker with the kubelet's own login, and those of
     /// a control plane as an administrator (siderolabs/talos internal/app/machined/pkg/controllers/k8s/node_apply.go).
     fn node_labels(&mut self, file: &str, document: &Node) {
-        let refused = "the API server refuses the whole update of a worker's node (NodeRestriction): no label and no taint of \
-                       `machine` is set, and the node becomes ready without them";
+        let refused = "the API server rejects the whole update of a worker's node (NodeRestriction): no labels or \
+                       taints from `machine` are set, and the node becomes ready without them";
         let labels = document.path(&["machine", "nodeLabels"]);
         for entry in labels.map_or(&[][..], Node::entries).iter().filter(|e| is_restricted(&e.key)) {
             let message = format!("`{}` in nodeLabels: {refused}", entry.key);
@@ -196,7 +196,7 @@ impl Checker<'_> {
 
     fn not_for_workers(&mut self, file: &str, at: Position, name: &str) {
         let message = format!(
-            "`{name}` for workers: Talos accepts it only on control planes, and refuses the whole configuration"
+            "`{name}` for workers: Talos accepts it only on control planes, and rejects the whole configuration"
         );
         let fix = "move the patch to the ControlPlane document";
         self.report(Severity::Error, "template-patch-talos", at.in_file(file), message, fix);
@@ -215,8 +215,8 @@ impl Checker<'_> {
                 node.text().unwrap_or_default().split(',').map(|label| label.split('=').next().unwrap_or(label));
             for label in labels.map(str::trim).filter(|label| is_restricted(label)) {
                 let message = format!(
-                    "`{label}` in `node-labels` of the kubelet: it does not start (unknown 'kubernetes.io' or 'k8s.io' labels \
-                     specified with --node-labels)"
+                    "`{label}` in the kubelet's `node-labels`: the kubelet does not start (unknown 'kubernetes.io' \
+                     or 'k8s.io' labels specified with --node-labels)"
                 );
                 let fix =
                     "use a label outside of kubernetes.io and k8s.io, or set this one with `kubectl label node NODE`";
@@ -227,7 +227,7 @@ impl Checker<'_> {
 
     fn hostname(&mut self, file: &str, node: &Node, target: Target) {
         let message = format!("a static host name for {}: every node gets the same name", target.count());
-        let fix = "leave it out: the provider names each machine";
+        let fix = "omit it: the provider names each machine";
         self.report(Severity::Error, "template-static-hostname", node.at.in_file(file), message, fix);
     }
 
@@ -265,11 +265,11 @@ impl Checker<'_> {
             }
             if let (Some((_, content, at)), Some(since), true) = (fields.first(), since, given) {
                 let field = path.split(['=', '&']).next().unwrap_or_default();
-                let beside = format!("beside their {name}");
+                let beside = format!("next to their {name}");
                 let (why, fix) =
                     advice.unwrap_or((&beside, "write the setting as a document, unless the cluster is older"));
                 let message = format!(
-                    "`{field}`: machines of a cluster that was created with Talos 1.{since} or later refuse it {why}"
+                    "`{field}`: machines of a cluster that was created with Talos 1.{since} or later reject it {why}"
                 );
                 self.report(Severity::Warning, "template-older-form", at.in_file(&content.file), message, fix);
             }
@@ -279,9 +279,9 @@ impl Checker<'_> {
             };
             for (scope, content, document) in documents().filter(|(.., document)| there(document)) {
                 if fields.iter().any(|(field, ..)| overlaps(field, &scope)) {
-                    let message = format!("{name} and `{path}` for the same machines: Talos refuses both together");
+                    let message = format!("{name} and `{path}` for the same machines: Talos rejects the combination");
                     let place = document.at.in_file(&content.file);
-                    self.report(Severity::Error, "template-patch-talos", place, message, "keep one of the two");
+                    self.report(Severity::Error, "template-patch-talos", place, message, "keep only one of them");
                 }
             }
         }
@@ -315,12 +315,12 @@ impl Checker<'_> {
                 // Machines of older clusters have `stableHostname` instead of `auto: stable`.
                 if *config {
                     let message =
-                        "a HostnameConfig without `auto: off`: Talos has an automatic name, and refuses another";
+                        "a HostnameConfig without `auto: off`: Talos sets an automatic name, and rejects a second one";
                     self.findings.push(Finding::error("template-patch-talos", place.clone(), message, fix));
                     continue;
                 }
-                let message = "machine.network.hostname: machines of a cluster that was created with Talos 1.12 or later \
-                               refuse it";
+                let message = "machine.network.hostname: machines of a cluster that was created with Talos 1.12 or \
+                               later reject it";
                 self.findings.push(Finding::warning("template-hostname-twice", place.clone(), message, fix));
             }
         }
@@ -349,9 +349,8 @@ impl Checker<'_> {
     }
 
     fn no_mtu(&mut self, place: Location) {
-        let message =
-            "without an MTU, Cilium uses the 1280 of Omni's tunnel for every pod: traffic is slow without an error";
-        let fix = "set `mtu` in cilium-config (`MTU` in Helm values) to that of the machines' network, 1500 as a rule";
+        let message = "without an MTU, Cilium uses 1280 from Omni's tunnel for every pod: traffic is slow, but no error is reported";
+        let fix = "set `mtu` in cilium-config (`MTU` in Helm values) to the MTU of the machines' network, usually 1500";
         self.report(Severity::Warning, "template-cilium-mtu", place, message.to_owned(), fix);
     }
 }

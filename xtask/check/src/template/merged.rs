@@ -60,8 +60,8 @@ impl Checker<'_> {
             let Merged { kind, node, several, .. } = &mut merged[at];
             *several |= further && text(document, "kind").is_some();
             for at in talos::merge(node, document, kind, reader) {
-                let message = format!("Talos 1.{minor} cannot merge this into what an earlier patch says");
-                self.refused(file, at, message, "write it in one patch alone, with values of one type");
+                let message = format!("Talos 1.{minor} cannot merge this with an earlier patch");
+                self.refused(file, at, message, "write it in a single patch, with values of the same type");
             }
         }
         for (file, document) in documents {

@@ -153,10 +153,10 @@ pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> FileChe
 /// Describes what is left undecided, and what decides it.
 fn reason(open: Undecided) -> String {
     let what = match open {
-        Undecided::Files => "the files that the template names were not read",
-        Undecided::OlderPaths => "omnictl before 1.8 looks for files from the directory it is started in",
-        Undecided::Release => "releases of omnictl differ about a patch, and which one reads it is not known",
-        Undecided::Newer => "this omnictl is newer than what is known here of Talos's documents",
+        Undecided::Files => "the files that the template references were not read",
+        Undecided::OlderPaths => "omnictl before 1.8 looks for files relative to its working directory",
+        Undecided::Release => "omnictl releases treat a patch differently, and the release in use is not known",
+        Undecided::Newer => "this omnictl is newer than the Talos documents that this tool knows",
         Undecided::Wide => "a patch is UTF-16",
     };
     format!("{what}: `omnictl cluster template validate` decides")
@@ -228,8 +228,9 @@ impl Checker<'_> {
                     self.error("template-patch-name", patch.at, message, "name it");
                 }
                 if let Some(omni) = self.context.omni.filter(|omni| !patch.is_mapping && omni.is_before(8, 0)) {
-                    let message =
-                        format!("omnictl {omni} reads only a mapping as `inline`: 1.8 is the first that reads more");
+                    let message = format!(
+                        "omnictl {omni} accepts only a mapping as `inline`: 1.8 is the first version that accepts more"
+                    );
                     self.error("template-wrong-type", patch.at, message, "write it as a mapping, without `|`");
                 }
                 (patch::check_inline(self.file, inline, patch.at, known), inline.size())
@@ -254,8 +255,8 @@ impl Checker<'_> {
     /// Returns true if exactly one of two sources is given, and reports an error otherwise.
     fn has_one_source(&mut self, rule: &'static str, at: Position, what: &str, places: &str, given: [bool; 2]) -> bool {
         let (message, fix) = match given {
-            [true, true] => (format!("{what} has {places}, not both"), "keep one of the two"),
-            [false, false] => (format!("{what} needs {places}"), "add one of the two"),
+            [true, true] => (format!("{what} has {places}, not both"), "keep only one of them"),
+            [false, false] => (format!("{what} needs {places}"), "add one of them"),
             _ => return true,
         };
         self.error(rule, at, message, fix);

@@ -43,14 +43,14 @@ impl Checker<'_> {
             let omni = self.context.omni.map(Omni::version);
             let bugs = omni.iter().flat_map(|omni| table().bugs_of(Some(omni), None, None));
             for bug in bugs.filter(|bug| bug.id == "omni-restored-etcd") {
-                let message = format!("`bootstrapSpec` with this Omni: {} (fixed in {})", bug.harm, bug.fixed);
+                let message = format!("`bootstrapSpec` with this Omni version: {} (fixed in {})", bug.harm, bug.fixed);
                 let fix = "update Omni first (docs/how-to/upgrade.md), or keep the backup until the cluster is ready";
                 self.warning("template-restore-reboot", spec.at, message, fix);
             }
             for (value, key) in [(&spec.cluster_uuid, "clusterUUID"), (&spec.snapshot, "snapshot")] {
                 if value.is_empty() {
                     let message = format!("`bootstrapSpec` needs `{key}`");
-                    self.error("template-bootstrap", spec.at, message, "add it: both are shown by the backup");
+                    self.error("template-bootstrap", spec.at, message, "add it: the backup shows both");
                 }
             }
         }
@@ -67,7 +67,7 @@ impl Checker<'_> {
         let count = set.machine_count().filter(|_| names.windows(2).all(|pair| pair[0] != pair[1]));
         let valid = !self.findings.iter().any(|finding| finding.rule == "template-size");
         if count == Some(0) && valid {
-            let message = "the control plane has no machines: the cluster never comes up";
+            let message = "the control plane has no machines: the cluster never starts";
             self.error("template-no-machines", start, message, "add `machineClass` with a size of at least 1");
         }
         if let Some(n) = count
@@ -96,14 +96,14 @@ impl Checker<'_> {
     fn source(&mut self, t: &ClusterTemplate, set: &MachineSet) {
         for (machine, at) in &set.machines {
             if let Some(why) = not_a_uuid(machine) {
-                let message = format!("`{machine}` is not a machine: {why}");
+                let message = format!("`{machine}` is not a valid machine ID: {why}");
                 self.error("template-machine-id", *at, message, "use the machine's UUID, see `omnictl get machines`");
             }
         }
         let Some(class) = &set.class else { return };
         if !set.machines.is_empty() {
             let message = "a machine set has `machines` or `machineClass`, not both";
-            self.error("template-both-sources", class.name_at, message, "keep one of the two");
+            self.error("template-both-sources", class.name_at, message, "keep only one of them");
         }
         if let (Some(_), Some(at)) = (&set.kernel_args, set.kernel_args_at) {
             let message = "`kernelArgs` cannot be set for machines of a class";
@@ -122,7 +122,7 @@ impl Checker<'_> {
     fn class(&mut self, t: &ClusterTemplate, set: &MachineSet, class: &ClassRef) {
         let name = &class.name;
         if name.is_empty() {
-            let message = "a `machineClass` without `name`: the server refuses the set";
+            let message = "a `machineClass` without `name`: the server rejects the set";
             self.error("template-class-unknown", class.name_at, message, "add the class's `name`");
             return;
         }
@@ -136,11 +136,11 @@ impl Checker<'_> {
                 self.error("template-class-unknown", class.name_at, format!("Omni has no machine class `{name}`"), fix);
             }
             None if self.context.local_classes.is_some() => {
-                let message = format!("no file in machine-classes/ describes `{name}`, and Omni was not checked");
+                let message = format!("no file in machine-classes/ defines `{name}`, and Omni was not queried");
                 let names =
                     self.context.local_classes.unwrap_or_default().iter().take(SUGGESTED).map(|c| c.name.as_str());
                 let fix = domain::nearest::nearest(name, names).map(|n| format!("did you mean `{n}`?"));
-                let fix = fix.unwrap_or_else(|| "check the name, or ask Omni by leaving out --offline".to_owned());
+                let fix = fix.unwrap_or_else(|| "check the name, or run without --offline to query Omni".to_owned());
                 self.warning("template-class-elsewhere", class.name_at, message, &fix);
             }
             _ => {}
@@ -151,7 +151,7 @@ impl Checker<'_> {
         // A provider creates the machines of a set only for that set.
         if known.is_some_and(|c| c.provisions) {
             let message = format!(
-                "`{name}` provisions machines: the server refuses `unlimited` after it has created the cluster"
+                "`{name}` provisions machines: the server rejects `unlimited` after it has created the cluster"
             );
             self.error("template-unlimited", class.size_at, message, "use a number");
             return;
@@ -159,7 +159,7 @@ impl Checker<'_> {
         let shared = t.control_plane().and_then(|cp| cp.class.as_ref()).is_some_and(|c| c.name == *name);
         if shared && set.kind != SetKind::ControlPlane {
             let message = format!("unlimited workers share `{name}` with the control plane and can take its machines");
-            self.warning("template-shared-class", class.name_at, message, "give the workers a class of their own");
+            self.warning("template-shared-class", class.name_at, message, "use a separate class for the workers");
         }
     }
 
@@ -179,7 +179,7 @@ impl Checker<'_> {
         if self.findings.iter().any(said) {
             return;
         }
-        let message = format!("the provider names VMs of this set `{id}-…`: Proxmox refuses such a name");
+        let message = format!("the provider names this set's VMs `{id}-…`: Proxmox rejects such names");
         self.report(Severity::Error, "template-vm-name", place, message, "use a-z, 0-9 and `-`");
     }
 
@@ -187,14 +187,14 @@ impl Checker<'_> {
         let control_planes: Vec<&MachineSet> = t.sets.iter().filter(|s| s.kind == SetKind::ControlPlane).collect();
         if let [_, second, ..] = control_planes.as_slice() {
             let message = format!("template should contain 1 controlplane, got {}", control_planes.len());
-            let fix = "keep one with the intended size: control planes have no names";
+            let fix = "keep one document with the intended size: control planes have no names";
             self.error("template-many-control-planes", at(second), message, fix);
         }
         let mut names: Vec<&str> = Vec::new();
         for set in t.workers() {
             let name = set.name.as_ref().map_or("", |(n, _)| n.as_str());
             if names.contains(&name) {
-                let message = format!("a second set of workers named `{name}`");
+                let message = format!("the worker set `{name}` is defined twice");
                 self.error("template-workers-duplicate", at(set), message, "give each set its own `name`");
             }
             names.push(name);
@@ -210,13 +210,13 @@ impl Checker<'_> {
                 let here = used.contains(&&set.kind);
                 if here && control_plane(&set.kind) && used.iter().all(|kind| control_plane(kind)) {
                     let message = format!("machine `{machine}` is listed twice: the sync fails");
-                    self.error("template-duplicate-id", *at, message, "remove one of the two, or name another machine");
+                    self.error("template-duplicate-id", *at, message, "remove one of them, or use another machine");
                 } else if !used.is_empty() {
                     let message = match here {
                         true => format!("machine `{machine}` is listed twice in {}", set.title()),
                         false => format!("machine `{machine}` is already in another set"),
                     };
-                    self.error("template-machine-shared", *at, message, "keep one of the two");
+                    self.error("template-machine-shared", *at, message, "keep only one of them");
                 }
                 used.push(&set.kind);
             }
@@ -225,7 +225,7 @@ impl Checker<'_> {
             self.labels(&machine.labels);
             self.patches(&machine.patches, PatchScope::Machine(n));
             if let Some(why) = not_a_uuid(&machine.name) {
-                let message = format!("`{}` is not a machine: {why}", machine.name);
+                let message = format!("`{}` is not a valid machine ID: {why}", machine.name);
                 self.error("template-machine-id", machine.name_at, message, "use the machine's UUID");
             }
             match users.get(machine.name.as_str()) {
@@ -235,7 +235,7 @@ impl Checker<'_> {
                     self.error("template-machine-unused", machine.name_at, message, fix);
                 }
                 Some(kinds) if machine.locked && kinds.contains(&&SetKind::ControlPlane) => {
-                    let message = format!("machine `{}` is locked and in the control plane", machine.name);
+                    let message = format!("machine `{}` is locked, but belongs to the control plane", machine.name);
                     let at = machine.locked_at.unwrap_or(machine.name_at);
                     self.error("template-machine-locked", at, message, "unlock it: control planes cannot be locked");
                 }
@@ -266,7 +266,7 @@ impl Checker<'_> {
         let mut overrides: Vec<&str> = Vec::new();
         for patch in all.filter(|p| !p.id_override.is_empty()) {
             if overrides.contains(&patch.id_override.as_str()) {
-                let message = format!("a second patch with the id `{}`: the sync fails", patch.id_override);
+                let message = format!("two patches have the id `{}`: the sync fails", patch.id_override);
                 self.error("template-duplicate-id", patch.at, message, "give each its own idOverride");
             }
             overrides.push(&patch.id_override);

@@ -33,7 +33,7 @@ fn files_are_read_only_through_the_callback() {
     let unread = templates::check("clusters/demo.yaml", text.as_bytes(), &TemplateContext::default());
     assert_eq!((unread.verdict, unread.findings.len()), (Verdict::Unknown, 0));
     assert!(
-        unread.undecided[0].starts_with("the files that the template names were not read"),
+        unread.undecided[0].starts_with("the files that the template references were not read"),
         "{:?}",
         unread.undecided
     );

@@ -208,6 +208,6 @@ fn patches_of_one_machine_are_counted_together() {
     assert_eq!(rules(&check("a", "b")), Vec::<&str>::new(), "3.5 MB");
     let found = check("ab", "c");
     assert_eq!(rules(&found), ["template-patches-too-large"]);
-    assert!(found[0].message.contains("the control plane come to 5.2 MB"), "{found:?}");
+    assert!(found[0].message.contains("the control plane total 5.2 MB"), "{found:?}");
     assert_eq!(rules(&check("", "abc")), ["template-patches-too-large"]);
 }

@@ -64,7 +64,7 @@ impl ProviderConfig {
     /// Returns [`Code::Invalid`] with file, line and column. The message of the YAML parser is omitted if it quotes a value.
     pub fn parse(file: &str, text: &str) -> Result<ProviderConfig, Failure> {
         let bad = |place: String, cause: String| {
-            Failure::new(Code::Invalid, format!("{place}: this is not the YAML that the provider reads"))
+            Failure::new(Code::Invalid, format!("{place}: this is not valid YAML for the provider"))
                 .cause(cause)
                 .hint("compare it with docker/config.yaml.example")
         };
@@ -77,12 +77,12 @@ impl ProviderConfig {
         })?;
         let Some(proxmox) = root.and_then(|root| root.proxmox) else {
             return Err(Failure::new(Code::Invalid, format!("{file}:1:1: it has no `proxmox:`"))
-                .cause("the provider ignores keys that it does not know and would start without an address")
+                .cause("the provider ignores unknown keys and would start without an address")
                 .hint("compare it with docker/config.yaml.example"));
         };
         if let Some((key, meant)) = find_misspelling(text) {
             return Err(Failure::new(Code::Invalid, format!("{file}: the provider does not read the key `{key}`"))
-                .cause("it ignores keys that it does not know, and upper and lower case count")
+                .cause("it ignores unknown keys, and keys are case-sensitive")
                 .hint(format!("did you mean `{meant}`?")));
         }
         let Proxmox { url, username, password, realm, token_id, token_secret, insecure_skip_verify } = proxmox;

@@ -68,8 +68,8 @@ impl<'a> Decoder<'a> {
         let unknown = node.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
         for (n, entry) in unknown.enumerate() {
             if n == MAX_REPORTED {
-                let message = format!("more than {MAX_REPORTED} unknown keys in {what}: the rest is not listed");
-                self.error_at(self.rules.unknown_key, entry.at, message, "is this the right file?");
+                let message = format!("more than {MAX_REPORTED} unknown keys in {what}: the rest are not listed");
+                self.error_at(self.rules.unknown_key, entry.at, message, "check that this is the right file");
                 break;
             }
             let message = format!("unknown key `{}` in {what}", entry.key);

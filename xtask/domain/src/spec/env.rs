@@ -32,8 +32,8 @@ impl EnvFile {
     pub fn parse(file: &str, text: &str) -> Result<EnvFile, Failure> {
         if text.len() > yaml::MAX_BYTES {
             return Err(Failure::new(Code::Invalid, format!("{file}:1: the file is too large"))
-                .cause(format!("it has {} bytes, and variables take a few thousand", text.len()))
-                .hint("is it the right file?"));
+                .cause(format!("it has {} bytes; a variables file needs only a few thousand", text.len()))
+                .hint("check that it is the right file"));
         }
         let mut file_so_far = EnvFile { text: text.to_owned(), ..EnvFile::default() };
         for (number, line) in text.lines().enumerate() {
@@ -42,12 +42,9 @@ impl EnvFile {
                 Ok(Some((key, value))) => file_so_far.insert_expanded(key, value),
                 Ok(None) => {}
                 Err(why) => {
-                    return Err(Failure::new(
-                        Code::Invalid,
-                        format!("{file}:{}: this line is not understood", number + 1),
-                    )
-                    .cause(why)
-                    .hint("a line is KEY=value, a # comment, or blank; quote values that contain spaces or #"));
+                    return Err(Failure::new(Code::Invalid, format!("{file}:{}: this line is not valid", number + 1))
+                        .cause(why)
+                        .hint("write KEY=value, a # comment, or a blank line; quote values that contain spaces or #"));
                 }
             }
         }
@@ -143,7 +140,7 @@ fn parse_value(value: &str) -> Result<Value, String> {
             c if c == quote => {
                 let after = rest.as_str().trim_start();
                 if !after.is_empty() && !after.starts_with('#') {
-                    return Err("something follows the closing quote".to_owned());
+                    return Err("there is text after the closing quote".to_owned());
                 }
                 return Ok(if quote == '"' { Value::Template(text) } else { Value::Literal(text) });
             }
@@ -223,14 +220,14 @@ const fn variable(key: &'static str, name: &'static str, secret: bool) -> Variab
 
 /// The variables that `docker/compose.yaml` requires with `:?`.
 pub const REQUIRED: [Variable; 10] = [
-    variable("OMNI_DOMAIN", "domain of Omni", false),
-    variable("OMNI_LAN_ADDRESS", "address of this host on the LAN", false),
+    variable("OMNI_DOMAIN", "Omni's domain", false),
+    variable("OMNI_LAN_ADDRESS", "this host's LAN address", false),
     variable("OMNI_ACCOUNT_UUID", "account UUID", false),
     variable("OMNI_INITIAL_USER", "e-mail address of the first administrator", false),
     variable("OMNI_TLS_CERT", "path of the certificate", false),
-    variable("OMNI_TLS_KEY", "path of the certificate's key", false),
-    variable("OIDC_ISSUER_URL", "address of tsidp", false),
-    variable("OIDC_CLIENT_ID", "id of Omni's client in tsidp", false),
+    variable("OMNI_TLS_KEY", "path of the certificate's private key", false),
+    variable("OIDC_ISSUER_URL", "tsidp's URL", false),
+    variable("OIDC_CLIENT_ID", "ID of Omni's client in tsidp", false),
     variable("OIDC_CLIENT_SECRET", "secret of Omni's client in tsidp", true),
     variable("TS_AUTHKEY", "Tailscale auth key of the sidecar", true),
 ];
@@ -291,7 +288,7 @@ mod tests {
     fn parse_error_omits_the_value() {
         for text in ["A=1\nnonsense secret\n", "A=1\nB='open secret\n", "A=1\nB B=secret\n", "A=1\nB='x' secret\n"] {
             let failure = EnvFile::parse("docker/.env", text).unwrap_err();
-            assert_eq!(failure.message, "docker/.env:2: this line is not understood");
+            assert_eq!(failure.message, "docker/.env:2: this line is not valid");
             assert!(!failure.to_string().contains("secret"), "{failure}");
         }
     }

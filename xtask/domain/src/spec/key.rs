@@ -38,7 +38,7 @@ impl KeyInfo {
     pub fn parse(text: &str) -> Result<KeyInfo, String> {
         let bytes = STANDARD.decode(text.trim()).map_err(|_| "it is not base64".to_owned())?;
         let envelope: Envelope = serde_json::from_slice(&bytes)
-            .map_err(|_| "it is base64, but not of the JSON {\"name\", \"pgp_key\"} that Omni makes".to_owned())?;
+            .map_err(|_| "it is base64, but does not contain Omni's JSON {\"name\", \"pgp_key\"}".to_owned())?;
         let packets = unarmor(&envelope.pgp_key).ok_or("its pgp_key is not an armored OpenPGP private key")?;
         let expires = expiry(&packets).ok_or("the OpenPGP packets of its pgp_key are truncated or damaged")?;
         Ok(KeyInfo { name: envelope.name, expires })
@@ -69,22 +69,22 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
         Failure::new(Code::Invalid, format!("the provider's key ({place}) cannot be used"))
             .cause(cause)
             .hint(format!(
-                "make the key for this provider: `omnictl infraprovider create {id}` (or `renewkey {id}` when it exists), or in Omni under Settings, Infra Providers"
+                "create the key for this provider: `omnictl infraprovider create {id}` (or `renewkey {id}` if the provider exists), or in Omni under Settings, Infra Providers"
             ))
     };
     let info = KeyInfo::parse(text).map_err(refuse)?;
     match info.provider() {
         None => Err(refuse(format!(
-            "it belongs to the ordinary service account `{}`; Omni lets only keys of the kind infra-provider:<id> register a provider",
+            "it belongs to the ordinary service account `{}`; only infra-provider:<id> keys can register a provider with Omni",
             info.name
         ))),
         Some(found) if found != id => Err(refuse(format!(
-            "it is the key of the provider `{found}`, but this provider runs as `{id}`; Omni compares them letter by letter"
+            "it is the key of the provider `{found}`, but this provider runs as `{id}`; Omni requires an exact match"
         ))),
         Some(_) if info.is_expired(now) => {
             let days = info.expires.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs() / 86_400;
             Err(refuse(format!("it expired {} ago", count(days, "day"))).hint(format!(
-                "renew it: `cargo xtask keys --rotate provider`, or `omnictl infraprovider renewkey {id}` and the new OMNI_SERVICE_ACCOUNT_KEY into docker/.env as OMNI_INFRA_PROVIDER_KEY"
+                "renew it: `cargo xtask keys --rotate provider`, or run `omnictl infraprovider renewkey {id}` and set the new OMNI_SERVICE_ACCOUNT_KEY in docker/.env as OMNI_INFRA_PROVIDER_KEY"
             )).next("cargo xtask keys --rotate provider"))
         }
         Some(_) => Ok(info),
@@ -260,10 +260,10 @@ mod tests {
         assert!(check_provider_key(&good, "proxmox", "docker/.env", time_at(1200)).is_ok());
         let cases = [
             (key("automation", 1000, Some(500)), "ordinary service account `automation`"),
-            (key("infra-provider:Proxmox", 1000, Some(500)), "letter by letter"),
+            (key("infra-provider:Proxmox", 1000, Some(500)), "exact match"),
             (key("infra-provider:proxmox", 1000, Some(10)), "expired"),
             ("no key!".to_owned(), "not base64"),
-            (STANDARD.encode("{}"), "not of the JSON"),
+            (STANDARD.encode("{}"), "not contain Omni"),
             (STANDARD.encode("{\"name\":\"x\",\"pgp_key\":\"y\"}"), "not an armored"),
         ];
         for (text, why) in cases {

@@ -24,7 +24,7 @@ pub fn check(what: &str, name: &str) -> Result<(), Failure> {
     };
     let failure = Failure::new(Code::Usage, format!("{name:?} cannot be the name of a {what}")).cause(why);
     let better = suggestion(name);
-    Err(if better.is_empty() { failure } else { failure.hint(format!("`{better}` would do")) })
+    Err(if better.is_empty() { failure } else { failure.hint(format!("use e.g. `{better}`")) })
 }
 
 /// Checks that `name` can be the name of an existing object in Omni: letters, digits, dashes and underscores (omni v1.9.3
@@ -68,6 +68,6 @@ mod tests {
         for bad in ["", "-a", "a-", "A", "a_b", "a.b", "ä", "a/b", "..", "a b", &"a".repeat(64)] {
             assert!(check("cluster", bad).is_err(), "{bad}");
         }
-        assert_eq!(check("cluster", "My_Prod!").unwrap_err().hint, "`my-prod` would do");
+        assert_eq!(check("cluster", "My_Prod!").unwrap_err().hint, "use e.g. `my-prod`");
     }
 }

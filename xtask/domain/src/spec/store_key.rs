@@ -55,7 +55,7 @@ pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     let export =
         "export the private key: `gpg --armor --export-secret-keys FINGERPRINT` (docs/how-to/gpg-key-setup.md)";
     if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {
-        return no("it is the public half of a key", export);
+        return no("it is a public key", export);
     }
     let Some(packets) = unarmor(text) else { return no("it is not an armored OpenPGP private key", export) };
     let Some((parts, user)) = parts(&packets) else { return no("its packets are truncated or damaged", export) };
@@ -63,17 +63,17 @@ pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     if parts.iter().any(|part| part.locked) {
         return no(
             "it has a passphrase, which Omni cannot enter",
-            "make a key without one, before Omni's first start: a start with this key spoils the empty store (docs/how-to/gpg-key-setup.md)",
+            "create a key without a passphrase before Omni starts for the first time: starting with this key corrupts the empty store (docs/how-to/gpg-key-setup.md)",
         );
     }
     if primary.revoked {
-        return no("it is revoked", "use the key that the store was made with, or make a new one for a new store");
+        return no("it is revoked", "use the key that the store was created with, or create a new key for a new store");
     }
     let able: Vec<&Part> = parts.iter().filter(|part| part.can_encrypt() && !part.revoked).collect();
     if able.is_empty() {
         return no(
             "it has no encryption subkey",
-            "add one: `gpg --quick-add-key FINGERPRINT rsa4096 encr never`, then export it again",
+            "add a subkey: `gpg --quick-add-key FINGERPRINT rsa4096 encr never`, then export the key again",
         );
     }
     // A subkey expires with its primary key; a key without an expiry outlasts all others.
@@ -82,7 +82,7 @@ pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     if let Some(at) = expires.filter(|at| *at <= now) {
         return no(
             &format!("it expired on {}", clock::date(at)),
-            "remove its expiry: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again",
+            "remove its expiry: `gpg --quick-set-expire FINGERPRINT 0`, again with '*' for its subkeys, then export the key again",
         );
     }
     Ok(StoreKey { user, expires })

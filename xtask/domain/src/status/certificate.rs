@@ -67,7 +67,7 @@ impl Certificate {
     pub fn names(&self) -> String {
         let addresses = self.addresses.iter().map(ToString::to_string);
         let names: Vec<String> = self.dns.iter().cloned().chain(addresses).collect();
-        if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") }
+        if names.is_empty() { "no name".to_owned() } else { names.join(", ") }
     }
 }
 
@@ -79,7 +79,7 @@ pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
     for (label, body) in pem_blocks(text) {
         if label == "TRUSTED CERTIFICATE" {
-            return Err("a certificate in openssl's own form (TRUSTED CERTIFICATE), which Omni ignores".to_owned());
+            return Err("a certificate in OpenSSL's own format (TRUSTED CERTIFICATE), which Omni ignores".to_owned());
         }
         if label != "CERTIFICATE" {
             continue;

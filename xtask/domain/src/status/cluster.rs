@@ -316,7 +316,7 @@ fn upgrade(parts: &ClusterParts<'_>) -> String {
             UPGRADE_UNKNOWN | UPGRADE_DONE if !elsewhere => None,
             // Omni reports an upgrade for a new cluster too, from no version (omni v1.9.3 `kubernetes_upgrade_status.go`).
             _ if reached.is_empty() => Some(format!("{name} {wanted} is being installed{said}")),
-            _ => Some(format!("the upgrade of {name} to {wanted} runs{said}")),
+            _ => Some(format!("the upgrade of {name} to {wanted} is in progress{said}")),
         }
     };
     parts.upgrades.iter().filter_map(unfinished).collect::<Vec<_>>().join("; ")
@@ -475,7 +475,7 @@ impl ClusterView {
     /// Describes what the cluster waits for apart from its machines.
     fn cluster_wait(&self) -> Option<String> {
         if let Some(set) = self.machine_sets.iter().find(|set| set.phase.is_empty()) {
-            Some(format!("Omni has not looked at the machine set {} yet", set.id))
+            Some(format!("Omni has not processed the machine set {} yet", set.id))
         } else if !self.upgrade.is_empty() {
             Some(self.upgrade.clone())
         } else if self.tearing_down {
@@ -530,7 +530,7 @@ impl ClusterView {
     /// Describes the outage of a cluster whose machines all look healthy.
     fn describe_outage(&self) -> Option<String> {
         if !self.kubernetes_api_ready {
-            Some("the Kubernetes API does not answer, although Omni still counts the machines as ready".to_owned())
+            Some("the Kubernetes API does not respond, although Omni still counts the machines as ready".to_owned())
         } else if self.load_balancer_healthy == Some(false) {
             Some("the load balancer of its Kubernetes API is not healthy".to_owned())
         } else if self.healthy < self.total {

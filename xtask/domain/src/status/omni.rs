@@ -220,7 +220,7 @@ impl ProviderHealth {
         match (self.initialized, self.connected, self.error.as_str()) {
             (false, _, _) => "it has never registered".to_owned(),
             (true, false, _) => match self.heartbeat_age {
-                None => "it has registered and sent no heartbeat yet".to_owned(),
+                None => "it has registered, but not sent a heartbeat yet".to_owned(),
                 Some(age) if age <= 31 => "its last heartbeat is more than 31 s old by Omni's clock".to_owned(),
                 Some(age) => format!("its last heartbeat is {age} s old"),
             },
@@ -320,7 +320,7 @@ mod tests {
             (true, true, Some(9_900), "its last heartbeat is 100 s old", true),
             (true, false, Some(9_960), "its last heartbeat is 40 s old", false),
             (true, false, Some(9_990), "its last heartbeat is more than 31 s old by Omni's clock", false),
-            (true, false, None, "it has registered and sent no heartbeat yet", false),
+            (true, false, None, "it has registered, but not sent a heartbeat yet", false),
             (false, false, None, "it has never registered", false),
         ] {
             let health = json!({ "initialized": initialized, "connected": connected, "error": "" });

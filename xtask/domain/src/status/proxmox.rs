@@ -226,7 +226,7 @@ impl Inventory {
         let read: Inventory = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let mut names = BTreeSet::new();
         match read.nodes.iter().find(|node| !names.insert(&node.name)) {
-            Some(twice) => Err(format!("the node `{}` is in it twice", twice.name)),
+            Some(twice) => Err(format!("it contains the node `{}` twice", twice.name)),
             None => Ok(read),
         }
     }
@@ -321,7 +321,7 @@ pub fn parse_nodes(data: &Value) -> Result<Vec<Node>, String> {
     let read = |entry: &Value| {
         let name = text(&entry["node"]);
         if name.is_empty() {
-            return Err("an entry of the list of nodes has no name".to_owned());
+            return Err("an entry in the list of nodes has no name".to_owned());
         }
         let status = text(&entry["status"]);
         let figures = match (integer(&entry["maxmem"]), integer(&entry["mem"])) {
@@ -334,7 +334,7 @@ pub fn parse_nodes(data: &Value) -> Result<Vec<Node>, String> {
             _ if status != "online" => Observed::Unknown(format!("the node is {status}")),
             _ => Observed::Unknown(format!("the login lacks Sys.Audit on /nodes/{name}")),
         };
-        let why = if status == "online" { "not asked".to_owned() } else { format!("the node is {status}") };
+        let why = if status == "online" { "not queried".to_owned() } else { format!("the node is {status}") };
         Ok(Node {
             figures,
             storages: Observed::Unknown(why.clone()),

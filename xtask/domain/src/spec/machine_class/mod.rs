@@ -111,7 +111,7 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
         }
     }
     if stream.documents.is_empty() && !stream.is_broken() {
-        let fix = "describe a class in it, or delete it";
+        let fix = "define a class in it, or delete it";
         decoder.error_at("class-no-document", Position::START, "the file contains no document", fix);
     }
     let value = (!stream.is_broken() || !classes.is_empty()).then_some(classes);
@@ -139,7 +139,7 @@ fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
     }
     if is_legacy(root) {
         let message = format!(
-            "this Kubernetes-style MachineClass is not a form that Omni reads: omnictl answers \"expected 4 elements node, got {}\"",
+            "Omni does not accept this Kubernetes-style MachineClass: omnictl reports \"expected 4 elements node, got {}\"",
             root.entries().len() * 2
         );
         let fix = format!("rewrite it with `cargo xtask machineclass-check --convert {}`", d.file);
@@ -147,7 +147,8 @@ fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
         return None;
     }
     if !root.is_map() {
-        let message = format!("a resource is a mapping of `metadata` and `spec`, this is {}", root.tag_name());
+        let message =
+            format!("a resource must be a mapping with `metadata` and `spec`, but this is {}", root.tag_name());
         d.error("class-structure", root, message, "start the document with `metadata:`");
         return None;
     }
@@ -159,8 +160,7 @@ fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n No
     let mut sound = true;
     for entry in root.entries().iter().take(super::decode::MAX_REPORTED) {
         if !matches!(entry.key.as_str(), "metadata" | "spec") {
-            let message =
-                format!("top-level key `{}`: a resource has `metadata` and `spec` and nothing else", entry.key);
+            let message = format!("top-level key `{}`: a resource contains only `metadata` and `spec`", entry.key);
             let fix = crate::nearest::suggestion(&entry.key, &["metadata", "spec"]);
             d.error_at("class-structure", entry.at, message, fix);
             sound = false;
@@ -173,7 +173,7 @@ fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n No
     for key in ["metadata", "spec"] {
         if root.entry(key).is_none() {
             let message = format!("`{key}` is missing");
-            d.error("class-structure", root, message, "a resource is a mapping of `metadata` and `spec`");
+            d.error("class-structure", root, message, "write a mapping with `metadata` and `spec`");
             sound = false;
         }
     }
@@ -192,8 +192,8 @@ fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Opti
     if kind != TYPE {
         if kind.ends_with(".sidero.dev") && crate::nearest::nearest(&kind, [TYPE]).is_none() {
             let place = at.at.in_file(d.file);
-            let message = format!("this document has the type {kind}, not that of a machine class: it is not checked");
-            let fix = "keep it outside of machine-classes/, and apply it with `omnictl apply -f FILE`";
+            let message = format!("this document has the type {kind} and is not a machine class: it is not checked");
+            let fix = "move it out of machine-classes/, and apply it with `omnictl apply -f FILE`";
             d.findings.push(Finding::warning("class-other-resource", place, message, fix));
         } else {
             let message = match kind.as_str() {
@@ -219,9 +219,9 @@ fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Opti
         let (rule, message) = match namespace.as_str() {
             "" => (
                 "class-namespace-missing",
-                "`metadata.namespace` is missing: omnictl accepts that, and the class is never seen again".to_owned(),
+                "`metadata.namespace` is missing: omnictl accepts that, but the class is never found again".to_owned(),
             ),
-            other => ("class-namespace", format!("machine classes live in the namespace `default`, not in `{other}`")),
+            other => ("class-namespace", format!("machine classes are in the namespace `default`, not in `{other}`")),
         };
         d.error(rule, at, message, "write `namespace: default`");
     }
@@ -246,18 +246,18 @@ fn check_metadata_values(d: &mut Decoder<'_>, metadata: &Node) {
             ("finalizers", _) if !matches!(value.data, Data::Seq(_)) => "a list",
             ("version", Some(text)) if text != "undefined" && text.parse::<i64>().is_err() => "a whole number",
             ("phase", Some(text)) if !matches!(text, "running" | "tearingDown") => "`running` or `tearingDown`",
-            ("created" | "updated", Some(text)) if !is_timestamp(text) => "a time like 2026-01-02T03:04:05Z",
+            ("created" | "updated", Some(text)) if !is_timestamp(text) => "a timestamp, e.g. 2026-01-02T03:04:05Z",
             ("owner", Some(text)) if !text.is_empty() && !value.is_null() => "empty: only Omni sets it",
             // An alias has the position of its anchor, which is before the key.
             _ if METADATA_KEYS.contains(&key)
                 && (value.at.line, value.at.column) < (entry.at.line, entry.at.column) =>
             {
-                "written out: omnictl reads no alias here"
+                "written out: omnictl does not support aliases here"
             }
             _ => continue,
         };
         let message = format!("`{key}` must be {wanted}");
-        d.error("class-wrong-type", value, message, format!("leave `{key}` out, or write {wanted}"));
+        d.error("class-wrong-type", value, message, format!("omit `{key}`, or write {wanted}"));
     }
 }
 
@@ -291,8 +291,8 @@ fn provider_data(d: &mut Decoder<'_>, node: &Node) -> (String, TextPosition) {
     match &data.data {
         Data::Scalar(scalar) => (data.text().unwrap_or_default().to_owned(), scalar.body),
         _ => {
-            let message = "`providerdata` is a mapping, and must be a string that contains YAML".to_owned();
-            d.error("class-wrong-type", data, message, "write `providerdata: |` and leave the lines below as they are");
+            let message = "`providerdata` is a mapping, but must be a string that contains YAML".to_owned();
+            d.error("class-wrong-type", data, message, "write `providerdata: |` and keep the lines below unchanged");
             (String::new(), TextPosition::point(data.at))
         }
     }

@@ -30,7 +30,7 @@ fn inventory_with_a_node_twice_is_refused() {
     let document = |nodes: &[Node]| serde_json::to_string(&Inventory { nodes: nodes.to_vec(), ..Inventory::default() });
     assert!(Inventory::parse(&document(std::slice::from_ref(&node)).unwrap()).is_ok());
     let twice = Inventory::parse(&document(&[node.clone(), node]).unwrap());
-    assert_eq!(twice.unwrap_err(), "the node `pve1` is in it twice");
+    assert_eq!(twice.unwrap_err(), "it contains the node `pve1` twice");
 }
 
 #[test]

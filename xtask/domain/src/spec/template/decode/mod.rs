@@ -89,10 +89,10 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
         match kind {
             "Cluster" if is_kubernetes_style(root) => {
                 legacy = true;
-                let message = "this is a Kubernetes-style form, which omnictl refuses: a template has `kind`, `name`, \
-                               `kubernetes` and `talos` at the top, and a document for each machine set"
+                let message = "this is a Kubernetes-style form, which omnictl rejects: a template has `kind`, \
+                               `name`, `kubernetes` and `talos` at the top level, and one document per machine set"
                     .to_owned();
-                d.error("template-legacy-form", root, message, "write it in the real form, see clusters/");
+                d.error("template-legacy-form", root, message, "rewrite it as a cluster template, see clusters/");
             }
             "Cluster" => {
                 legacy |= is_legacy(root);
@@ -140,14 +140,14 @@ fn newer_keys(root: &Node) -> impl Iterator<Item = NewerKey> + '_ {
 fn kind<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<&'n str> {
     if !root.is_map() {
         let message = match root.is_null() {
-            true => "an empty document: omnictl refuses it (\"unexpected node kind\")".to_owned(),
-            false => format!("a template document is a mapping, this is {}", root.tag_name()),
+            true => "an empty document: omnictl rejects it (\"unexpected node kind\")".to_owned(),
+            false => format!("a template document must be a mapping, but this is {}", root.tag_name()),
         };
         d.error("template-not-a-mapping", root, message, "remove the `---` without content after it");
         return None;
     }
     let Some(entry) = root.entry("kind") else {
-        let fix = format!("start the document with `kind:` and one of {}", KINDS.join(", "));
+        let fix = format!("start the document with `kind:` and one of these values: {}", KINDS.join(", "));
         d.error("template-kind", root, "`kind` is missing".into(), fix);
         return None;
     };
@@ -206,8 +206,8 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
 
 fn legacy(d: &mut Decoder<'_>, root: &Node) {
     let at = ["controlPlane", "controlplane", "workers"].iter().find_map(|k| root.entry(k)).map_or(root.at, |e| e.at);
-    let message = "this is the nested form of older guides, which omnictl refuses (\"field controlPlane not found in type \
-                   models.Cluster\"): each machine set is its own document";
+    let message = "this is the nested form from older guides, which omnictl rejects (\"field controlPlane not found \
+                   in type models.Cluster\"): each machine set is a separate document";
     let fix = "rewrite it with `cargo xtask cluster-check --convert`";
     d.error_at("template-legacy-form", at, message, fix);
 }
@@ -246,7 +246,7 @@ fn duration(d: &mut Decoder<'_>, node: &Node) -> f64 {
     seconds.unwrap_or_else(|| {
         let shown = node.text().unwrap_or_default();
         let message = format!("`interval: {shown}` is not a valid duration");
-        d.error("template-interval", node, message, "write a number with its unit, like `1h` or `90m`");
+        d.error("template-interval", node, message, "write a number with a unit, e.g. `1h` or `90m`");
         0.0
     })
 }
