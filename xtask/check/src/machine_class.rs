@@ -271,7 +271,7 @@ fn is_of_proxmox(schema: &Json) -> bool {
 }
 
 fn warn_unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &mut Report<'_>) {
-    let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
+    let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known");
     // `proxmox-west` is a different provider for someone who has several.
     let fix = match (nearest(id, context.proxmox_ids().filter(|own| !id.starts_with(own))), context.providers) {
         (Some(near), _) => format!("did you mean `{near}`?"),

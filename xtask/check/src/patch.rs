@@ -437,7 +437,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
         ),
         Fault::Value { found, wanted } => (
             "template-patch-value",
-            format!("`{path}` is {found}, which {program} does not decode"),
+            format!("`{path}` is {found}, which {program} cannot decode"),
             format!("write {wanted}"),
         ),
         // Only the Talos of a machine checks relations.

@@ -464,7 +464,7 @@ fn warn_beyond_facts(step: &mut Step, newest: &Version, of_minor: Option<&Versio
     let to = &step.to;
     let date = &table().facts.date;
     if Minor::from(to) > Minor::from(newest) {
-        let message = format!("unknown beyond {newest}: read the release notes of {to}");
+        let message = format!("no data beyond {newest}: read the release notes of {to}");
         step.warn("facts-end", message, "data/releases.yaml");
     } else if of_minor.is_none_or(|patch| to > patch) {
         let message = match of_minor {
@@ -506,7 +506,11 @@ fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
     }
     if to < from && Minor::from(&to) < Minor::from(&from) {
-        step.block("talos-down", "Talos on control planes cannot go back a minor version", "omni versions.go");
+        step.block(
+            "talos-down",
+            "Talos on control planes cannot be downgraded to an earlier minor version",
+            "omni versions.go",
+        );
     }
     if let Some(least) = known.and_then(|known| known.from).filter(|least| Minor::from(&from) < *least) {
         let message = format!("upgrading to Talos {to} requires {least} or later");
@@ -523,7 +527,10 @@ fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
                 step.block("omni-talos-cap", format!("Omni {omni} supports Talos up to {most}"), "omni constants");
             }
             None => {
-                let message = format!("which Talos Omni {omni} supports is unknown beyond Omni {}", table().facts.omni);
+                let message = format!(
+                    "it is not known which Talos versions Omni {omni} supports: no data beyond Omni {}",
+                    table().facts.omni
+                );
                 step.warn("facts-end", message, "data/releases.yaml");
             }
             _ => {}
@@ -537,15 +544,19 @@ fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
 fn kubernetes_step(step: &mut Step, talos: &Version) {
     let (from, to) = (Minor::from(&step.from), Minor::from(&step.to));
     if to > Minor::from(&table().facts.kubernetes) {
-        step.warn("facts-end", format!("unknown beyond Kubernetes {}", table().facts.kubernetes), "data/releases.yaml");
+        step.warn("facts-end", format!("no data beyond Kubernetes {}", table().facts.kubernetes), "data/releases.yaml");
     }
     if to < from {
-        step.block("kubernetes-down", "Kubernetes cannot go back a minor version", "kubernetes version skew policy");
+        step.block(
+            "kubernetes-down",
+            "Kubernetes cannot be downgraded to an earlier minor version",
+            "kubernetes version skew policy",
+        );
     }
     if let Some(message) = unsupported(talos, &step.to) {
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
     }
-    step.irreversible = (to > from).then(|| "Kubernetes cannot go back a minor version".to_owned());
+    step.irreversible = (to > from).then(|| "Kubernetes cannot be downgraded to an earlier minor version".to_owned());
 }
 
 fn unhealthy(step: &mut Step, cluster: &Cluster) {

@@ -25,7 +25,7 @@ pub const PROVIDER: [&str; 3] = ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", 
 
 /// The fix for a value that compose would interpolate.
 pub const NO_VARIABLE: &str =
-    "put the value in single quotes where the dollar sign is meant, else write it out in docker/.env";
+    "put the value in single quotes if the dollar sign is literal; otherwise write the value out in docker/.env";
 
 /// Variables whose example value is of no use to anyone. The example's names and addresses, in contrast, are ones that a
 /// network may have, if only to try out the stack.

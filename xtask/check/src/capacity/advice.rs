@@ -30,7 +30,7 @@ pub(super) fn no_node(provider: Provider, inventory: &Inventory, pinned: Option<
         None if online.is_empty() => bring_back(&offline).unwrap_or_else(|| "add a node to Proxmox".to_owned()),
         None if provider == Provider::Untagged => {
             let back = bring_back(&offline).unwrap_or_default();
-            format!("{SKIPS_OFFLINE}; or {back}; or name an online node with `node:` in the class")
+            format!("{SKIPS_OFFLINE}; or {back}; or set `node:` in the class to an online node")
         }
         None => {
             bring_back(&offline).unwrap_or_else(|| "check the nodes with `cargo xtask proxmox-inventory`".to_owned())

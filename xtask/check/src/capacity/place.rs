@@ -79,7 +79,7 @@ pub fn pick(
         && let Some(off) = nodes.iter().find(|node| !node.online)
     {
         return Err(format!(
-            "failed to get node \"{}\", unexpected end of JSON input (provider 0d9fd58 asks offline nodes too)",
+            "failed to get node \"{}\", unexpected end of JSON input (provider 0d9fd58 queries offline nodes too)",
             off.name
         ));
     }

@@ -28,12 +28,15 @@ pub fn render(class: &NewClass) -> String {
         "sockets: 1".to_owned(),
         format!("memory: {}        # MiB, at least 2048", class.memory_mib),
         format!("disk_size: {}       # GiB, at least 5", class.disk_gib),
-        "# CEL over each storage of the node (name, node, storageType: string, availableSpace: uint).".to_owned(),
-        "# It must be true for exactly one: Proxmox lists storages in random order, the first match wins.".to_owned(),
+        "# A CEL expression, evaluated for each storage of the node (name, node, storageType: string, availableSpace: uint).".to_owned(),
+        "# It must match exactly one storage: Proxmox lists storages in random order, and the first match wins.".to_owned(),
         format!("storage_selector: {}", quote(&class.selector)),
     ];
     if let Some(node) = &class.node {
-        data.push("# Every machine of this class on this node, instead of where the provider finds room.".to_owned());
+        data.push(
+            "# Places every machine of this class on this node; without it the provider picks a node with enough room."
+                .to_owned(),
+        );
         data.push(format!("node: {}", quote(node)));
     }
     if let Some(bridge) = &class.bridge {
@@ -43,10 +46,10 @@ pub fn render(class: &NewClass) -> String {
     format!(
         "\
 # yaml-language-server: $schema=../schemas/machine-class.schema.json
-# A machine class: what the virtual machines of a machine set look like.
+# A machine class: the configuration of the virtual machines in a machine set.
 # Check it with `cargo xtask machineclass-check {name}`, apply it with `cargo xtask machineclass-apply {name}`.
 metadata:
-  namespace: default # without it Omni stores the class where nothing finds it
+  namespace: default # without it Omni stores the class where templates cannot find it
   type: MachineClasses.omni.sidero.dev
   id: {id}
 spec: # all keys in lower case: omnictl silently drops any other
@@ -54,8 +57,8 @@ spec: # all keys in lower case: omnictl silently drops any other
     providerid: {provider} # the provider's --id
     kernelargs: []
     metavalues: []
-    # A string that holds YAML, not a mapping: Omni hands it to the provider as it is.
-    # A change reaches new machines only; existing ones keep what they were made with.
+    # A string that contains YAML, not a mapping: Omni passes it to the provider unchanged.
+    # A change affects only new machines; existing ones keep their settings.
     providerdata: |
 {data}    grpctunnel: 0
 ",

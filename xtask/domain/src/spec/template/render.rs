@@ -28,7 +28,7 @@ pub fn render(cluster: &NewCluster) -> String {
 kind: Workers
 machineClass:
   name: {class}
-  # A number, because Omni refuses `unlimited` for classes that provision machines.
+  # Must be a number: Omni refuses `unlimited` for classes that provision machines.
   size: {n}
 ",
             class = quote(&cluster.worker_class),
@@ -38,8 +38,8 @@ machineClass:
         "\
 # yaml-language-server: $schema=../schemas/cluster-template.schema.json
 # A cluster template: one document for the cluster and one for each machine set.
-# Check it with `cargo xtask cluster-check {name}`, bring it about with `cargo xtask cluster-sync {name}`.
-# A sync destroys what this file no longer has: a set that is removed here takes its machines with it.
+# Check it with `cargo xtask cluster-check {name}`, create it with `cargo xtask cluster-sync {name}`.
+# A sync destroys what this file no longer contains: if you remove a set, its machines are deleted.
 kind: Cluster
 name: {id}
 kubernetes:
@@ -50,7 +50,7 @@ talos:
 kind: ControlPlane
 machineClass:
   name: {class}
-  # Odd, for etcd's majority: 3 survive the loss of one machine, 1 survives none.
+  # An odd number, for etcd's majority: 3 machines tolerate the loss of one, 1 machine tolerates none.
   size: {size}
 {workers}",
         name = cluster.name,
