@@ -152,7 +152,7 @@ fn check_match_labels(class: &MachineClass, report: &mut Report<'_>) {
             }
             Ok(keys) if keys.iter().any(|k| k == "omni.sidero.dev/no-manual-allocation") => {
                 let message = "the server does not allow selectors on omni.sidero.dev/no-manual-allocation";
-                report.error("class-no-manual-allocation", at, message, "leave it out");
+                report.error("class-no-manual-allocation", at, message, "remove it");
             }
             Ok(_) => {}
         }

@@ -144,7 +144,7 @@ fn mismatch(m: &Mismatch, schema: Schema<'_>, report: &mut Report<'_>) {
             let fix = "remove the quotes, or write a value of that type";
             report.error("providerdata-schema", m.at, message, fix);
         }
-        _ => report.error("providerdata-schema", m.at, message, "use a value that satisfies the message"),
+        _ => report.error("providerdata-schema", m.at, message, "use a value that meets this requirement"),
     }
 }
 

@@ -228,7 +228,7 @@ pub fn check_issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
         return Diagnosis::warning(format!(
             "{issuer} has a number in its name, which Tailscale adds when a name is already in use"
         ))
-        .fix("if that is unintended, delete the old device in the admin console and rename tsidp");
+        .fix("if that is unintended, delete the old device in the admin console and restore tsidp's name");
     }
     Diagnosis::ok(issuer)
 }

@@ -432,7 +432,7 @@ impl<'a> PlacementState<'a> {
             for (node, count) in on.into_iter().filter(|(_, count)| *count > 1) {
                 let majority = total - count > total / 2;
                 let then =
-                    if majority { "losing it loses all of them at once" } else { "losing it costs etcd its majority" };
+                    if majority { "if it fails, all of them fail" } else { "if it fails, etcd loses its majority" };
                 let message = format!("{count} of {total} control planes of `{cluster}` share {node}: {then}");
                 let fix = advice::together(self.provider, self.inventory, &member.machine, &all);
                 self.warning("plan-control-planes-together", &member.place, message, fix);

@@ -79,7 +79,7 @@ impl Conversion<'_> {
             }
         }
         if control_planes != 1 {
-            let message = "the template has no single `controlPlane`".to_owned();
+            let message = "the template must have exactly one `controlPlane`".to_owned();
             self.refuse(root.at, message, "specify the class and the number of machines");
         }
         for key in ["name", "kubernetes", "talos"] {

@@ -71,7 +71,7 @@ pub(super) fn position(
             }
             let words = match is_vm_running(facts, machine) {
                 true => format!("{name_and_vm} is running but has not contacted Omni"),
-                false => format!("{name_and_vm} has not contacted Omni, and it is not known whether its VM runs"),
+                false => format!("{name_and_vm} has not contacted Omni, and it is not known whether its VM is running"),
             };
             let cause = Cause::new(Link::Join, "machine-never-joins", words);
             let fix = format!(
@@ -102,9 +102,9 @@ pub(super) fn position(
         }
         Actor::Machine => {
             let vm = match (is_vm_running(facts, machine), machine.request.is_empty()) {
-                (true, _) => ", whose VM runs",
+                (true, _) => ", although its VM is running",
                 (false, true) => "",
-                (false, false) => ", and it is not known whether its VM runs",
+                (false, false) => ", and it is not known whether its VM is running",
             };
             let cause =
                 Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name_and_vm}{vm}"));

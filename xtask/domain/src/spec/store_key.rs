@@ -63,7 +63,7 @@ pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     if parts.iter().any(|part| part.locked) {
         return no(
             "it has a passphrase, which Omni cannot enter",
-            "create a key without a passphrase before Omni starts for the first time: starting with this key corrupts the empty store (docs/how-to/gpg-key-setup.md)",
+            "create a key without a passphrase before Omni starts for the first time: starting with this key makes the empty store unusable (docs/how-to/gpg-key-setup.md)",
         );
     }
     if primary.revoked {
