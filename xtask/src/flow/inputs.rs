@@ -262,11 +262,14 @@ pub fn operator_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Pat
 /// Reads up to `MAX_READ_BYTES` bytes of one of the operator's files.
 ///
 /// # Errors
-/// Fails with [`Code::NotFound`] and `hint`, or with [`Code::Failed`] if it cannot be read.
+/// Fails with [`Code::NotFound`] and `hint`, in which `NAME` stands for the file's name without `.yaml`, or with
+/// [`Code::Failed`] if it cannot be read.
 pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
     let bytes = if path == Path::new(STDIN) { stdin()? } else { files::read_up_to(path, MAX_READ_BYTES) };
     bytes.map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
+            let name = path.file_stem().and_then(OsStr::to_str).filter(|name| name::check("name", name).is_ok());
+            let hint = name.map_or(hint.to_owned(), |name| hint.replace("NAME", name));
             Failure::new(Code::NotFound, format!("`{}` does not exist", cx.paths.show(path))).hint(hint)
         }
         kind => {
@@ -524,9 +527,9 @@ pub fn refuse_invalid_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static st
     }
 }
 
-/// The hint for a template that does not exist; Omni may have its cluster nevertheless.
-pub const WRITE_TEMPLATE: &str =
-    "write it with `cargo xtask cluster-create`, or with `cargo xtask cluster-export` if Omni has the cluster";
+/// The hint for a template that does not exist, for [`read`]; Omni may have its cluster nevertheless.
+pub const WRITE_TEMPLATE: &str = "write it with `cargo xtask cluster-create NAME`, or with `cargo xtask cluster-export NAME` if \
+     Omni has the cluster";
 
 /// Returns the name of a template's cluster, and its location in the file.
 pub fn cluster_location(template: &ClusterTemplate) -> (String, Location) {
