@@ -136,7 +136,7 @@ fn checks_without_their_program_are_skipped_with_a_hint() {
         ("workflows", "actionlint"),
         ("licences", "cargo install --locked cargo-deny"),
         ("advisories", "cargo-deny"),
-        ("kill", "there is no .ci/kill.sh"),
+        ("kill", ".ci/kill.sh does not exist"),
     ] {
         let row = kit.check(name, "skipped");
         assert!(row["detail"].as_str().is_some_and(|said| said.contains(hint)), "{name}: {row:#}");
