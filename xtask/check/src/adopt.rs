@@ -148,7 +148,7 @@ mod tests {
     fn existing_refuses_unsupported_omni() {
         let mounts = [("/v", "/_out"), ("/kit/omni.asc", "/omni.asc")];
         for (args, mounts, why) in [
-            ("--config-path=/x.yaml", &mounts[..], "it has no --advertised-api-url: settings in a file"),
+            ("--config-path=/x.yaml", &mounts[..], "it has no --advertised-api-url: settings in a --config-path file"),
             (ORIGINAL, &mounts[..1], "its store key /omni.asc is not a file on this host"),
             (ORIGINAL, &mounts[1..], "/_out/etcd is not on a mount"),
             (&ORIGINAL.replace("file://", "vault://"), &mounts, "its store key is not in a file"),

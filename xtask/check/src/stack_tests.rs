@@ -98,7 +98,7 @@ fn answer(word: &str) -> Answer {
 #[test]
 fn resolver_that_misleads_machines_is_shown_with_its_answer() {
     let verdict = names("omni.example.com", LAN, &["machines=203.0.113.1", "people=?"].map(answer));
-    assert!(verdict.detail.contains("answers 203.0.113.1, not 192.0.2.10"), "{verdict:?}");
+    assert!(verdict.detail.contains("returns 203.0.113.1, not 192.0.2.10"), "{verdict:?}");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn compile_error_has_position_and_hint() {
         ("name == “a”", "typographic"),
         ("name == \"a\" and true", "`&&`"),
         ("name.lowerAscii() == \"a\"", "extensions"),
-        ("name", "compare it"),
+        ("name", "write a comparison"),
     ] {
         let error = compile(expression).expect_err(expression);
         assert!(error.hint.as_deref().unwrap_or_default().contains(hint), "{expression}: {error:?}");

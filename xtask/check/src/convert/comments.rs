@@ -104,12 +104,12 @@ mod tests {
         assert_eq!(comments.take_above(5), "# head\n# of it\n");
         let left: Vec<String> = comments.into_changes("f").map(|c| format!("{} {}", c.place, c.what)).collect();
         let wanted = [
-            "f:5:6 left out: # one",
-            "f:6:11 left out: # it''s two",
-            "f:13:1 left out: # three",
-            "f:14:7 left out: # four",
-            "f:17:3 left out: # five",
-            "f:20:5 left out: # six",
+            "f:5:6 dropped: # one",
+            "f:6:11 dropped: # it''s two",
+            "f:13:1 dropped: # three",
+            "f:14:7 dropped: # four",
+            "f:17:3 dropped: # five",
+            "f:20:5 dropped: # six",
         ];
         assert_eq!(left, wanted);
     }

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn check_refuses_all_but_private_keys() {
         let public = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n";
-        assert!(check(public, NOW).unwrap_err().why.contains("public half"));
+        assert!(check(public, NOW).unwrap_err().why.contains("public key"));
         assert!(check("", NOW).unwrap_err().why.contains("not an armored"));
     }
 
