@@ -59,6 +59,7 @@ impl Checker<'_> {
             let target = Target::of(t, *scope, &control_plane);
             for document in &content.documents {
                 self.kubelet_labels(&content.file, document);
+                self.written_files(&content.file, document);
                 if target.workers {
                     self.node_labels(&content.file, document);
                     self.report_control_plane_fields(&content.file, document);
@@ -221,6 +222,45 @@ impl Checker<'_> {
                 let fix =
                     "use a label outside of kubernetes.io and k8s.io, or set this one with `kubectl label node NODE`";
                 self.report(Severity::Warning, "template-node-role", node.at.in_file(file), message, fix);
+            }
+        }
+    }
+
+    /// Reports entries of `machine.files` at which the boot stops: Talos creates files only below /var and does nothing but
+    /// `create`, `append` and `overwrite` (siderolabs/talos v1.9.6 to v1.13.5 internal/app/machined/pkg/runtime/v1alpha1
+    /// v1alpha1_sequencer_tasks.go `WriteUserFiles`). Two places have another writer: static pods, and containerd's part.
+    fn written_files(&mut self, file: &str, document: &Node) {
+        for entry in document.path(&["machine", "files"]).map_or(&[][..], Node::items) {
+            if entry.is_null() || entry.get("$patch").is_some() {
+                continue;
+            }
+            let text = |key: &str| entry.get(key).and_then(Node::text).unwrap_or_default();
+            let (path, op) = (text("path"), text("op"));
+            let stops = "and the boot of the machine fails";
+            if !matches!(op, "create" | "append" | "overwrite") {
+                let place = entry.get("op").map_or(entry.at, |node| node.at).in_file(file);
+                let message = match op {
+                    "" => format!("a file without `op`: Talos does not write it, {stops}"),
+                    _ => format!("`op: {op}`: Talos does not know it (unknown operation for file), {stops}"),
+                };
+                self.report(Severity::Error, "template-files", place, message, "write create, append or overwrite");
+                continue;
+            }
+            let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let has_another_writer = directory == "/etc/kubernetes/manifests"
+                || (directory == "/etc/cri/conf.d" && name == "20-customization.part");
+            let is_in_var = path.trim_start_matches('/').split('/').next() == Some("var");
+            if op == "create" && !has_another_writer && !is_in_var {
+                let place = entry.get("path").map_or(entry.at, |node| node.at).in_file(file);
+                let message = format!(
+                    "`{path}`: Talos refuses to create a file there (create operation not allowed outside of /var), {stops}"
+                );
+                let fix = if directory == "/etc/cri/conf.d" {
+                    "write the settings into /etc/cri/conf.d/20-customization.part, the only part that a patch can set"
+                } else {
+                    "put the file below /var, or use `configFiles` of an ExtensionServiceConfig if an extension reads it"
+                };
+                self.report(Severity::Error, "template-files", place, message, fix);
             }
         }
     }
