@@ -765,7 +765,7 @@ test_upgrade() {
   before=$(containers)
   check 'a version that is not the next one: refused' run 2 upgrade_task omni-upgrade --to v1.12.0 --yes
   check 'an older version: refused' run 1 upgrade_task omni-upgrade --to v1.4.9 --yes
-  check '… because the store is newer' says 'an older Omni refuses the newer store'
+  check '… because the store is newer' says 'an older Omni rejects the newer store'
   rm -f "$work"/backups/*
   check 'without its backup: refused' run 4 upgrade_task omni-upgrade --yes
   check '… and what makes one' says 'cargo xtask omni-backup'

@@ -273,7 +273,7 @@ pub fn refuse_version_change(cx: &Cx, containers: &[Container]) -> Result<(), Fa
     let down = version::parse(&from).ok().zip(version::parse(&to).ok()).is_some_and(|(from, to)| to < from);
     let failure = Failure::new(Code::Conflict, format!("docker/compose.yaml has Omni {to}, but {from} ran until now"));
     Err(match down {
-        true => failure.cause("an older Omni refuses the newer store; going back needs a backup").hint(format!(
+        true => failure.cause("an older Omni rejects the newer store; going back needs a backup").hint(format!(
             "set the tag of `omni` in docker/compose.yaml to {from}, or restore the backup of the older version"
         )),
         false => failure

@@ -139,7 +139,7 @@ pub fn find_backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     Err(Failure::new(Code::Prerequisite, "Omni is not upgraded without a current backup")
-        .cause(format!("{why}; an older Omni refuses a store that a newer Omni has migrated"))
+        .cause(format!("{why}; an older Omni rejects a store that a newer Omni has migrated"))
         .hint("make a backup, which takes seconds and causes no downtime; --without-backup continues without a backup, and then there is no way back")
         .next("cargo xtask omni-backup"))
 }
