@@ -226,7 +226,7 @@ pub const REQUIRED: [Variable; 10] = [
     variable("OMNI_INITIAL_USER", "e-mail address of the first administrator", false),
     variable("OMNI_TLS_CERT", "path of the certificate", false),
     variable("OMNI_TLS_KEY", "path of the certificate's private key", false),
-    variable("OIDC_ISSUER_URL", "tsidp's URL", false),
+    variable("OIDC_ISSUER_URL", "URL of tsidp", false),
     variable("OIDC_CLIENT_ID", "ID of Omni's client in tsidp", false),
     variable("OIDC_CLIENT_SECRET", "secret of Omni's client in tsidp", true),
     variable("TS_AUTHKEY", "Tailscale auth key of the sidecar", true),
