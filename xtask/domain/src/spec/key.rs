@@ -79,7 +79,7 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
             info.name
         ))),
         Some(found) if found != id => Err(refuse(format!(
-            "it is the key of the provider `{found}`, but this provider runs as `{id}`; Omni requires an exact match"
+            "it is the key of the provider `{found}`, but this provider runs as `{id}`; Omni requires an exact match, including letter case"
         ))),
         Some(_) if info.is_expired(now) => {
             let days = info.expires.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs() / 86_400;
