@@ -252,9 +252,10 @@ impl Watch {
 
     /// Prefixes `words` with the first cause, unless they name it already.
     fn with_first_cause(&self, words: String) -> String {
-        match self.first_cause() {
-            Some(found) if !words.contains(&found.cause) => format!("{}; {words}", found.cause),
-            _ => words,
+        let unnamed = explain::not_named_in(&words, self.first_cause()).next();
+        match unnamed {
+            Some(found) => format!("{}; {words}", found.cause),
+            None => words,
         }
     }
 
@@ -429,9 +430,9 @@ mod tests {
 
     #[test]
     fn wait_names_a_cause_once() {
-        let told = |words: &str| watch("", &[("the API does not answer", false)]).with_first_cause(words.to_owned());
-        assert_eq!(told("Running: the API does not answer"), "Running: the API does not answer");
-        assert_eq!(told("1 of 3 machines ready"), "the API does not answer; 1 of 3 machines ready");
+        let line = |words: &str| watch("", &[("the API does not answer", false)]).with_first_cause(words.to_owned());
+        assert_eq!(line("Running: the API does not answer"), "Running: the API does not answer");
+        assert_eq!(line("1 of 3 machines ready"), "the API does not answer; 1 of 3 machines ready");
     }
 
     #[test]

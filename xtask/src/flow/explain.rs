@@ -481,8 +481,8 @@ pub fn add_cause(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: 
 }
 
 /// Returns the causes that `text` does not name already.
-pub fn not_named_in<'a>(text: &str, causes: &'a [Cause]) -> impl Iterator<Item = &'a Cause> {
-    causes.iter().filter(move |found| !text.contains(&found.cause))
+pub fn not_named_in<'a>(text: &str, causes: impl IntoIterator<Item = &'a Cause>) -> impl Iterator<Item = &'a Cause> {
+    causes.into_iter().filter(move |found| !text.contains(&found.cause))
 }
 
 /// Adds the fix for this cause to `failure`, whose text already names the cause.

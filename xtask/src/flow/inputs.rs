@@ -541,10 +541,9 @@ fn checked_templates(
     files: &[PathBuf],
     known: &TemplateFacts<'_>,
 ) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
-    let hint = WRITE_TEMPLATE;
     let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
-    for (checked, _) in check_each(cx, files, hint, check)? {
+    for (checked, _) in check_each(cx, files, WRITE_TEMPLATE, check)? {
         findings.extend(checked.findings);
         found.extend(checked.value);
     }
